@@ -1,0 +1,38 @@
+# Every library this project links. All but LibTorch come from the distribution (scripts/setup.sh installs them).
+set(THREADS_PREFER_PTHREAD_FLAG ON)
+find_package(Threads REQUIRED)
+find_package(OpenMP REQUIRED COMPONENTS CXX)
+find_package(MPI REQUIRED COMPONENTS C)      # the C interface only: Open MPI's C++ one is gone in 5.0
+find_package(SQLite3 REQUIRED)
+find_package(SQLiteCpp REQUIRED)
+find_package(nlohmann_json 3.10 REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(OpenSSL REQUIRED COMPONENTS Crypto)
+find_package(ZLIB REQUIRED)
+find_package(PNG REQUIRED)
+find_package(JPEG REQUIRED)
+find_path(SQUANT_XXHASH_INCLUDE xxhash.h REQUIRED)
+if(SQUANT_TESTS)
+  find_package(GTest REQUIRED)
+endif()
+if(SQUANT_BENCH)
+  find_package(benchmark REQUIRED)
+endif()
+
+# Debian's package of header-only xxHash has no CMake files.
+add_library(squant_xxhash INTERFACE)
+target_include_directories(squant_xxhash SYSTEM INTERFACE "${SQUANT_XXHASH_INCLUDE}")
+target_compile_definitions(squant_xxhash INTERFACE XXH_INLINE_ALL)
+
+# oneDNN: exact int8 convolution on CPUs with VNNI; without it the integer engine uses float units (docs/numerics.md).
+find_package(dnnl QUIET)
+if(dnnl_FOUND)
+  set(SQUANT_HAVE_ONEDNN ON)
+  message(STATUS "oneDNN ${dnnl_VERSION}: int8 convolutions on")
+else()
+  set(SQUANT_HAVE_ONEDNN OFF)
+  message(STATUS "oneDNN not found: the integer engine uses float units")
+endif()
+
+include(SquantTorch)

@@ -1,0 +1,25 @@
+// Reads checkpoints: .safetensors, .pth (zip and old pickle), .pth.zip; told apart by content, not by name.
+#pragma once
+
+#include <string>
+
+#include "eval/checkpoint/state_dict.h"
+
+namespace squant::eval {
+
+struct Checkpoint {
+  StateDict tensors;
+  std::string sha256;  // of the file as it stands on disk, lower-case hex
+  std::string format;  // "safetensors", "pickle", "zip", "pth.zip"
+};
+
+// Throws std::invalid_argument naming the path, the entry and what was wrong: missing, truncated, unknown format, a
+// dtype that is no float. No code in a file ever runs. float16 and bfloat16 are widened to float32.
+Checkpoint load_checkpoint(const std::string& path);
+
+// SHA-256 of a file, lower-case hex. Throws std::invalid_argument naming the path.
+std::string sha256_file(const std::string& path);
+// SHA-256 of bytes in memory.
+std::string sha256_hex(const void* data, std::size_t size);
+
+}  // namespace squant::eval

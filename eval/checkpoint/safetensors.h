@@ -1,0 +1,50 @@
+// The .safetensors format: 8 bytes little-endian header length, a JSON header, then the tensors' bytes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "eval/checkpoint/state_dict.h"
+
+namespace squant::eval {
+
+// One entry of a header; `data` points into the file's bytes.
+struct SafetensorsEntry {
+  std::string dtype;  // as the file says: "F32", "I8", ...
+  std::vector<std::int64_t> shape;
+  std::span<const std::byte> data;  // exactly shape * dtype bytes: checked
+};
+struct SafetensorsView {
+  std::map<std::string, SafetensorsEntry> entries;
+  std::map<std::string, std::string> metadata;
+};
+
+// Parses a whole file's bytes; every offset, length and shape is checked. `where` names the file in messages.
+// Throws std::invalid_argument.
+SafetensorsView parse_safetensors(std::span<const std::byte> bytes, const std::string& where);
+
+// The float entries (F32, F64, F16, BF16) as float32; `where` names the file in messages.
+StateDict safetensors_state_dict(const SafetensorsView& view, const std::string& where);
+
+// Writes float32 tensors; through a temporary file and a rename, so that no half file is ever seen under `path`.
+void write_safetensors(const std::string& path, const StateDict& tensors,
+                       const std::map<std::string, std::string>& metadata = {});
+
+// A file's bytes, mapped read-only. Throws std::invalid_argument naming the path.
+class MappedFile {
+ public:
+  explicit MappedFile(const std::string& path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+  std::span<const std::byte> bytes() const { return bytes_; }
+
+ private:
+  std::span<const std::byte> bytes_;
+};
+
+}  // namespace squant::eval

@@ -1,0 +1,47 @@
+// Labelled images, read as uint8 pixels.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "eval/graph/graph.h"
+
+namespace squant::eval {
+
+// Where the images are. Paths are absolute or relative to the working directory.
+struct DatasetSpec {
+  std::string format;  // "idx", "image_folder"
+  std::string images;  // idx: the images file (.gz or not); image_folder: the folder
+  std::string labels;  // idx: the labels file; image_folder: the list of class names (sorted WNIDs), or of "file label"
+  std::string cache;   // image_folder: folder of the packed cache; empty: the user's cache folder
+};
+
+// A range of images, decoded: pixels [count, H, W, C] as uint8, row-major.
+struct ImageChunk {
+  std::int64_t first = 0;
+  std::int64_t count = 0;
+  Shape shape;  // of one image
+  std::vector<std::uint8_t> pixels;
+  std::vector<std::int32_t> labels;       // in [0, num_classes)
+  std::vector<std::int64_t> broken;       // indices (of the data set) that could not be decoded: pixels are 0
+  std::vector<std::string> broken_why;    // parallel: path and reason
+};
+
+class Dataset {
+ public:
+  virtual ~Dataset() = default;
+  virtual std::int64_t size() const = 0;
+  virtual std::int64_t num_classes() const = 0;
+  // Hex SHA-256 over what decides labels and pixels: file names, sizes and labels (idx: the files' bytes).
+  virtual std::string fingerprint() const = 0;
+  // Images [first, first + count) scaled and cropped to `shape` (same channels). Decodes with up to `num_threads`.
+  // Throws std::invalid_argument for a range outside the data set or a shape this data set cannot give.
+  virtual ImageChunk load(std::int64_t first, std::int64_t count, const Shape& shape, int num_threads) = 0;
+};
+
+// Throws std::invalid_argument naming path and problem.
+std::unique_ptr<Dataset> open_dataset(const DatasetSpec& spec);
+
+}  // namespace squant::eval
