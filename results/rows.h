@@ -1,0 +1,150 @@
+// The rows of the results database as plain structs: filled by the runner, stored and shown by this room.
+// Columns and meaning: docs/database.md.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace squant::results {
+
+// One start of squant-sweep.
+struct RunRow {
+  std::int64_t id = 0;  // set by the store
+  std::string experiment_name;
+  std::string experiment_path;
+  std::string experiment_json;  // the effective experiment, canonical
+  std::string command_line;
+  std::string git_commit;
+  bool git_dirty = false;
+  std::string version;     // of the program
+  std::string compiler;
+  std::string libraries;   // "LibTorch 2.11.0, oneDNN 2.6.3, Open MPI 4.1.4, SQLite 3.40.1, ..."
+  std::string host;
+  std::string user;
+  std::string slurm_job;   // empty outside Slurm
+  int world_size = 0;
+  std::string started_at;  // UTC, ISO 8601, milliseconds: 2026-01-31T12:00:00.000Z
+  std::string finished_at; // empty while it runs or after it died
+  int exit_code = -1;      // -1 while it runs or after it died
+};
+
+// A worker of one run.
+struct WorkerRow {
+  std::int64_t run_id = 0;
+  int rank = 0;
+  std::string host;
+  int pid = 0;
+  std::string device;       // "cpu", "cuda:0"
+  std::string device_name;  // "AMD EPYC ...", "NVIDIA H200"
+  std::string device_uuid;  // GPUs
+  std::string driver;       // GPUs
+  int num_threads = 0;
+};
+
+// One cell of a matrix on one set of images.
+struct JobRow {
+  std::string identity;    // hex SHA-256 of everything that decides the result
+  std::string evaluation;  // the same without the number of images: tiles are stored under it and shared
+  std::string config_json; // what was hashed, canonical JSON
+  std::string model;
+  std::string bits;        // "float", "w4", "w4a4"
+  int weight_bits = 0;     // 0: float
+  int activation_bits = 0; // 0: float
+  std::string mode;        // "squant-e", ..., "squant"; "float" where weight_bits is 0
+  std::string rounding;    // "current", "paper"
+  double sigma = 0;
+  std::int64_t calibration_images = 0;
+  std::string engine;      // "integer", "float", "simulated"
+  std::string checkpoint_path;
+  std::string checkpoint_sha256;
+  std::string checkpoint_note;  // "pytorchcv 0.0.51 resnet18" where a manifest knows the file
+  std::string dataset_name;
+  std::string dataset_fingerprint;
+  std::int64_t num_images = 0;  // planned
+  std::int64_t chunk = 0;       // images per tile: tiles are [k * chunk, min((k + 1) * chunk, num_images))
+  int numerics_version = 0;
+};
+
+struct LayerRow {
+  int layer = 0;  // in layer order, from 0
+  std::string name;
+  std::int64_t out = 0, in = 0, kernel = 0;
+  double quantize_ms = 0;
+  double squared_error = 0;      // of codes, in code steps
+  double max_kernel_error = 0;   // largest |sum of errors| of a weight kernel
+  double max_channel_error = 0;  // ... of an output channel
+  double range_min = 0, range_max = 0;  // of the input activation; 0, 0: float
+  double sum_bound = 0;          // integer sums stay below it
+  std::string kernel_kind;       // "int8", "float32", "float64", "float"
+};
+
+// What preparing (quantizing, calibrating) a job gave; once per `evaluation`.
+struct PreparationRow {
+  std::string evaluation;
+  std::int64_t run_id = 0;
+  int rank = 0;
+  std::string ranges_json;  // [[min, max], ...] per layer, exact (shortest float round trip); "[]" for float activations
+  double quantize_ms = 0;   // whole model
+  double calibrate_ms = 0;
+  std::int64_t num_weights = 0;
+  std::string finished_at;
+  std::vector<LayerRow> layers;
+};
+
+struct TileRow {
+  std::string evaluation;
+  std::int64_t first = 0;  // image range [first, first + count)
+  std::int64_t count = 0;
+  std::int64_t num_top1 = 0;
+  std::int64_t num_top5 = 0;
+  std::int64_t num_broken = 0;
+  std::optional<std::string> digest;  // 32 hex digits; empty where activations are float
+  std::int64_t run_id = 0;
+  int rank = 0;
+  double compute_ms = 0;  // this job's share
+  double load_ms = 0;     // decoding of the chunk, once for all jobs of the tile
+  std::string finished_at;
+};
+
+struct FailureRow {
+  std::string identity;
+  std::int64_t run_id = 0;
+  int rank = 0;
+  std::string reason;
+  std::string log_tail;
+  std::string failed_at;
+};
+
+// What a job is compared with.
+struct ReferenceValue {
+  double top1_pct = 0;
+  double tolerance = 0.2;  // percentage points, absolute
+  std::string source;      // "SQuant, ICLR 2022, table 1"
+  std::optional<double> baseline_top1_pct;  // of the float network in the same source
+};
+
+enum class VerdictKind : std::uint8_t { kPass, kFail, kInconclusive, kNoReference, kWeightsDiffer, kFailed, kUnfinished };
+
+// The row of the view `results`.
+struct ResultRow {
+  JobRow job;
+  std::int64_t num_images = 0;  // evaluated
+  std::int64_t num_top1 = 0;
+  std::int64_t num_top5 = 0;
+  std::int64_t num_broken = 0;
+  double top1_pct = 0, top5_pct = 0;
+  double ci_low_pct = 0, ci_high_pct = 0;  // 95% Wilson interval of top-1
+  std::optional<std::string> digest;
+  std::optional<double> reference_top1_pct;
+  std::optional<double> tolerance;
+  std::string reference_source;
+  std::string verdict;       // "pass", "fail", "inconclusive", "no reference", "weights differ", "failed", "unfinished"
+  std::string verdict_text;  // one sentence
+  std::optional<double> quantize_ms;
+  std::optional<double> images_per_s;  // num_images over the tiles' compute time
+  std::string failure;       // last reason
+};
+
+}  // namespace squant::results

@@ -1,0 +1,92 @@
+// The results database: one SQLite file, one writer (the coordinator), each tile durable when commit() returns.
+// On a local disk it uses WAL; on a network file system a rollback journal and exclusive locking (statfs decides).
+// Every function throws StoreError, with the path, the statement's purpose and SQLite's own text.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "results/rows.h"
+
+namespace squant::results {
+
+class StoreError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+// The database belongs to another live coordinator; the message says which host, pid, start and heartbeat.
+class StoreLocked : public StoreError {
+ public:
+  using StoreError::StoreError;
+};
+// Not a database, another program's, or a newer schema.
+class StoreIncompatible : public StoreError {
+ public:
+  using StoreError::StoreError;
+};
+// The disk is full or the quota is used up: nothing of the batch was written, it may be tried again.
+class StoreFull : public StoreError {
+ public:
+  using StoreError::StoreError;
+};
+
+inline constexpr int kSchemaVersion = 1;
+
+struct TileRange {
+  std::int64_t first = 0;
+  std::int64_t count = 0;
+  auto operator<=>(const TileRange&) const = default;
+};
+
+// What is known of a job before anything runs.
+struct JobState {
+  std::vector<TileRange> finished;           // tiles of this job's grid that are stored, ascending
+  std::optional<PreparationRow> preparation; // without layers
+  std::optional<FailureRow> failure;         // the last one, if no later result cleared it
+};
+
+class Store {
+ public:
+  // Creates the file and schema if need be, migrates an older one, and takes the writer's lock: a lock row with host,
+  // pid, start and heartbeat, and a fencing generation that every commit checks. A lock whose process is dead on this
+  // host, or (with `takeover`) whose heartbeat is older than 60 s, is replaced.
+  static std::unique_ptr<Store> open_writer(const std::string& path, bool takeover = false);
+  // Read-only; never creates, never blocks a writer.
+  static std::unique_ptr<Store> open_reader(const std::string& path);
+  virtual ~Store() = default;
+
+  // --- the coordinator's side
+  virtual std::int64_t begin_run(const RunRow& run) = 0;
+  virtual void finish_run(std::int64_t run_id, int exit_code) = 0;
+  virtual void add_worker(const WorkerRow& worker) = 0;
+  // Inserts what is new (by identity) and links every job to the run, with the value it is to be compared with.
+  struct PlannedJob {
+    JobRow job;
+    std::optional<ReferenceValue> reference;
+  };
+  virtual void add_jobs(std::int64_t run_id, std::span<const PlannedJob> jobs) = 0;
+  virtual void add_preparation(const PreparationRow& preparation) = 0;
+  // All or nothing, durable on return. A tile that is stored already with the same counts and digest is ignored; with
+  // another digest: throws StoreError that says so (hardware or software fault). Partial tiles that a larger one of the
+  // same start covers stay; each job reads only tiles of its own grid.
+  virtual void commit_tiles(std::span<const TileRow> tiles) = 0;
+  virtual void add_failure(const FailureRow& failure) = 0;
+  virtual void heartbeat() = 0;  // refreshes the lock row; throws StoreLocked when the lock was taken over
+  // Recomputes and stores the verdicts of these jobs (identities).
+  virtual void update_verdicts(std::int64_t run_id, std::span<const std::string> identities) = 0;
+  // Forgets results, so that they are computed again (--force).
+  virtual void forget(std::span<const std::string> identities) = 0;
+
+  // --- both sides
+  virtual JobState job_state(const JobRow& job) = 0;
+  // Rows of the view `results`; empty `identities`: all.
+  virtual std::vector<ResultRow> results(std::span<const std::string> identities = {}) = 0;
+  virtual std::vector<RunRow> runs() = 0;
+};
+
+}  // namespace squant::results

@@ -1,0 +1,55 @@
+// An experiment file, expanded: the jobs of the matrix, without duplicates, each with its identity.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "eval/evaluator.h"
+#include "results/rows.h"
+#include "runner/experiment.h"
+
+namespace squant::runner {
+
+struct PlannedJob {
+  eval::Job job;
+  int dataset = 0;  // index into Plan::datasets
+  results::JobRow row;
+  std::optional<results::ReferenceValue> reference;
+  std::string label;  // "resnet18 w4a4 squant": unique within the plan
+};
+
+// A cell that will not run, and why.
+struct SkippedCell {
+  std::string label;
+  std::string reason;  // "excluded by exclude[0]", "duplicate of resnet18 float", "not selected by --only mode=squant"
+};
+
+struct PlannedDataset {
+  std::string name;
+  eval::DatasetSpec spec;
+  std::string fingerprint;
+  std::int64_t size = 0;        // of the whole data set
+  std::int64_t num_images = 0;  // that this run uses: the first ones
+  std::int64_t chunk = 0;       // images per tile
+};
+
+struct Plan {
+  std::vector<PlannedDataset> datasets;
+  std::vector<PlannedJob> jobs;
+  std::vector<SkippedCell> skipped;
+};
+
+// What the command line adds to the file.
+struct PlanOptions {
+  std::vector<std::string> only;           // KEY=VALUE, all must hold
+  std::vector<std::string> where;          // expressions such as bits=w4a4,w3 or mode!=squant
+  std::vector<std::string> exclude_where;
+  std::int64_t num_images = 0;             // 0: as the file says
+};
+
+// Opens data sets and hashes checkpoints. Throws ExperimentError with every problem found, not the first alone.
+Plan make_plan(const Experiment& experiment, const PlanOptions& options);
+
+}  // namespace squant::runner
