@@ -7,7 +7,7 @@ add_custom_target(squant_build_info_header
     -DTORCH_VERSION=${SQUANT_TORCH_FOUND_VERSION} "-DCUDA_VERSION=${CMAKE_CUDA_COMPILER_VERSION}"
     -P "${PROJECT_SOURCE_DIR}/cmake/WriteBuildInfo.cmake"
   BYPRODUCTS "${SQUANT_BUILD_INFO_DIR}/squant_build_info.h"
-  COMMENT "" VERBATIM)
+  COMMENT "Recording version and commit" VERBATIM)
 add_library(squant_build_info INTERFACE)
 target_include_directories(squant_build_info INTERFACE "${SQUANT_BUILD_INFO_DIR}")
 add_dependencies(squant_build_info squant_build_info_header)
