@@ -14,8 +14,10 @@ namespace squant::runner {
 
 struct PlannedJob {
   eval::Job job;
-  int dataset = 0;  // index into Plan::datasets
-  results::JobRow row;
+  int dataset = 0;  // index into Plan::datasets; -1: no images are read (`evaluate` is false)
+  bool evaluate = true;  // false: quantize only, row.num_images is 0; done when its preparation is stored
+  int repeats = 0;       // of the quantization that is timed; 0: the evaluator's default
+  results::JobRow row;   // identity and evaluation are empty where Plan::missing is not empty
   std::optional<results::ReferenceValue> reference;
   std::string label;  // "resnet18 w4a4 squant": unique within the plan
 };
@@ -39,6 +41,7 @@ struct Plan {
   std::vector<PlannedDataset> datasets;
   std::vector<PlannedJob> jobs;
   std::vector<SkippedCell> skipped;
+  std::vector<Problem> missing;  // only with PlanOptions::allow_missing: the plan can be shown, not run
 };
 
 // What the command line adds to the file.
@@ -47,6 +50,7 @@ struct PlanOptions {
   std::vector<std::string> where;          // expressions such as bits=w4a4,w3 or mode!=squant
   std::vector<std::string> exclude_where;
   std::int64_t num_images = 0;             // 0: as the file says
+  bool allow_missing = false;  // for --dry-run: files and environment variables that are missing go to Plan::missing
 };
 
 // Opens data sets and hashes checkpoints. Throws ExperimentError with every problem found, not the first alone.
