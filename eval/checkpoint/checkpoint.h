@@ -1,6 +1,7 @@
 // Reads checkpoints: .safetensors, .pth (zip and old pickle), .pth.zip; told apart by content, not by name.
 #pragma once
 
+#include <cstddef>
 #include <string>
 
 #include "eval/checkpoint/state_dict.h"
@@ -10,6 +11,7 @@ namespace squant::eval {
 struct Checkpoint {
   StateDict tensors;
   std::string sha256;  // of the file as it stands on disk, lower-case hex
+  std::string sha1;    // of the file, or for "pth.zip" of the .pth inside: what publishers name their files by
   std::string format;  // "safetensors", "pickle", "zip", "pth.zip"
 };
 

@@ -1,0 +1,13 @@
+// SHA-256 and SHA-1 of files and bytes. The SHA-256 functions are declared in checkpoint.h.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+
+namespace squant::eval {
+
+// SHA-1 of bytes in memory, lower-case hex: only to recognise published files that are known by it.
+std::string sha1_hex(std::span<const std::byte> bytes);
+
+}  // namespace squant::eval

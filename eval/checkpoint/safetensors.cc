@@ -1,0 +1,260 @@
+#include "eval/checkpoint/safetensors.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <stdexcept>
+#include <system_error>
+
+#include "eval/checkpoint/element_type.h"
+
+namespace squant::eval {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::uint64_t kLengthBytes = 8;
+constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;  // the limit of the format's own implementation
+constexpr const char* kMetadataKey = "__metadata__";
+
+[[noreturn]] void fail(const std::string& where, const std::string& what) {
+  throw std::invalid_argument(where + ": not a valid safetensors file: " + what);
+}
+
+// Parses the header; refuses what JSON lets pass and the format does not: a key twice, deep nesting.
+json parse_header(std::string_view text, const std::string& where) {
+  if (text.empty() || text.front() != '{') fail(where, "the header does not start with '{'");
+  std::vector<std::set<std::string>> open_objects;
+  const auto check = [&](int depth, json::parse_event_t event, json& parsed) {
+    switch (event) {
+      case json::parse_event_t::object_start:
+      case json::parse_event_t::array_start:
+        if (depth > 2) fail(where, "the header nests deeper than name, field, list");
+        if (event == json::parse_event_t::object_start) open_objects.emplace_back();
+        break;
+      case json::parse_event_t::object_end:
+        open_objects.pop_back();
+        break;
+      case json::parse_event_t::key:
+        if (!open_objects.back().insert(parsed.get<std::string>()).second) {
+          fail(where, "the header has the key \"" + parsed.get<std::string>() + "\" twice");
+        }
+        break;
+      default:
+        break;
+    }
+    return true;
+  };
+  try {
+    return json::parse(text.begin(), text.end(), check);
+  } catch (const json::exception& error) {
+    fail(where, std::string("the header is not JSON: ") + error.what());
+  }
+}
+
+std::uint64_t unsigned_value(const json& value, const std::string& where, const std::string& what) {
+  if (!value.is_number_unsigned()) fail(where, what + " is not a non-negative integer");
+  return value.get<std::uint64_t>();
+}
+
+SafetensorsEntry parse_entry(const std::string& name, const json& fields, std::span<const std::byte> data,
+                             const std::string& where) {
+  const std::string tensor = "tensor \"" + name + "\"";
+  if (!fields.is_object()) fail(where, tensor + " is not described by an object");
+  for (const auto& [key, unused] : fields.items()) {
+    if (key != "dtype" && key != "shape" && key != "data_offsets") fail(where, tensor + ": unknown field \"" + key + "\"");
+  }
+  for (const char* key : {"dtype", "shape", "data_offsets"}) {
+    if (!fields.contains(key)) fail(where, tensor + ": " + key + " is missing");
+  }
+  SafetensorsEntry entry;
+  if (!fields["dtype"].is_string()) fail(where, tensor + ": dtype is not a string");
+  entry.dtype = fields["dtype"].get<std::string>();
+  const auto type = safetensors_element_type(entry.dtype);
+  if (!type) fail(where, tensor + ": unknown dtype \"" + entry.dtype + "\"");
+
+  if (!fields["shape"].is_array()) fail(where, tensor + ": shape is not a list");
+  for (const json& dim : fields["shape"]) {
+    const std::uint64_t value = unsigned_value(dim, where, tensor + ": a dimension of its shape");
+    entry.shape.push_back(static_cast<std::int64_t>(std::min<std::uint64_t>(value, INT64_MAX)));
+  }
+  const auto count = element_count(entry.shape);
+  if (!count) fail(where, tensor + ": its shape overflows");
+
+  const json& offsets = fields["data_offsets"];
+  if (!offsets.is_array() || offsets.size() != 2) fail(where, tensor + ": data_offsets is not a pair");
+  const std::uint64_t begin = unsigned_value(offsets[0], where, tensor + ": its first data offset");
+  const std::uint64_t end = unsigned_value(offsets[1], where, tensor + ": its second data offset");
+  if (begin > end || end > data.size()) {
+    fail(where, tensor + ": its bytes [" + std::to_string(begin) + ", " + std::to_string(end) + ") are outside the " +
+                    std::to_string(data.size()) + " bytes of data (is the file truncated?)");
+  }
+  // No overflow: the count is at most 2^62, and the division is exact only for a whole number of elements.
+  const std::uint64_t size = end - begin;
+  if (size % type->size_bytes != 0 || size / type->size_bytes != static_cast<std::uint64_t>(*count)) {
+    fail(where, tensor + ": its shape needs " + std::to_string(*count) + " elements of " +
+                    std::to_string(type->size_bytes) + " bytes, its offsets give " + std::to_string(size) + " bytes");
+  }
+  entry.data = data.subspan(begin, size);
+  return entry;
+}
+
+// Every byte of the data belongs to exactly one tensor, as the format demands: nothing hides between tensors.
+void check_coverage(const SafetensorsView& view, std::span<const std::byte> data, const std::string& where) {
+  std::vector<std::pair<const std::byte*, const std::string*>> by_offset;
+  for (const auto& [name, entry] : view.entries) {
+    if (!entry.data.empty()) by_offset.emplace_back(entry.data.data(), &name);
+  }
+  std::sort(by_offset.begin(), by_offset.end());
+  const std::byte* next = data.data();
+  for (const auto& [begin, name] : by_offset) {
+    if (begin < next) fail(where, "tensor \"" + *name + "\" overlaps another tensor");
+    if (begin > next) fail(where, "there are bytes of no tensor before tensor \"" + *name + "\"");
+    next = begin + view.entries.at(*name).data.size();
+  }
+  if (next != data.data() + data.size()) fail(where, "there are bytes of no tensor at the end");
+}
+
+[[noreturn]] void fail_write(const std::string& path, int error) {
+  throw std::system_error(error, std::generic_category(), path + ": cannot be written");
+}
+
+// A file that is either renamed to its final path as a whole, or removed.
+class TemporaryFile {
+ public:
+  explicit TemporaryFile(const std::string& path) : path_(path), name_(path + ".XXXXXX") {
+    fd_ = ::mkostemp(name_.data(), O_CLOEXEC);
+    if (fd_ < 0) fail_write(path_, errno);
+  }
+  ~TemporaryFile() {
+    if (fd_ >= 0) ::close(fd_);
+    if (!name_.empty()) ::unlink(name_.c_str());
+  }
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
+
+  void write(const void* data, std::size_t size) {
+    const char* next = static_cast<const char*>(data);
+    while (size > 0) {
+      const ssize_t written = ::write(fd_, next, size);
+      if (written < 0 && errno == EINTR) continue;
+      if (written < 0) fail_write(path_, errno);
+      next += written;
+      size -= static_cast<std::size_t>(written);
+    }
+  }
+
+  void publish() {
+    // mkostemp makes the file private; a checkpoint is as readable as any file the user creates.
+    const mode_t mask = ::umask(0);
+    ::umask(mask);
+    if (::fchmod(fd_, 0666 & ~mask) != 0 || ::fsync(fd_) != 0) fail_write(path_, errno);
+    const int closed = ::close(fd_);
+    fd_ = -1;
+    if (closed != 0 || ::rename(name_.c_str(), path_.c_str()) != 0) fail_write(path_, errno);
+    name_.clear();
+    const std::string folder = std::filesystem::path(path_).parent_path().string();
+    const int folder_fd = ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder_fd >= 0) {  // makes the rename itself durable; not every file system allows it
+      ::fsync(folder_fd);
+      ::close(folder_fd);
+    }
+  }
+
+ private:
+  std::string path_;
+  std::string name_;
+  int fd_ = -1;
+};
+
+std::string header_text(const std::string& path, const StateDict& tensors,
+                        const std::map<std::string, std::string>& metadata) {
+  json header = json::object();
+  if (!metadata.empty()) header[kMetadataKey] = metadata;
+  std::uint64_t offset = 0;
+  for (const auto& [name, tensor] : tensors) {
+    const auto count = element_count(tensor.shape);
+    if (name == kMetadataKey || !count || static_cast<std::uint64_t>(*count) != tensor.values.size()) {
+      throw std::invalid_argument("write_safetensors: " + path + ": tensor \"" + name +
+                                  "\": a reserved name, or a shape that does not match its " +
+                                  std::to_string(tensor.values.size()) + " values");
+    }
+    const std::uint64_t end = offset + tensor.values.size() * sizeof(float);
+    header[name] = {{"dtype", "F32"}, {"shape", tensor.shape}, {"data_offsets", {offset, end}}};
+    offset = end;
+  }
+  try {
+    std::string text = header.dump();
+    text.resize((text.size() + 7) / 8 * 8, ' ');  // so that the data is aligned
+    return text;
+  } catch (const json::exception& error) {
+    throw std::invalid_argument("write_safetensors: " + path + ": a name is not UTF-8: " + error.what());
+  }
+}
+
+}  // namespace
+
+SafetensorsView parse_safetensors(std::span<const std::byte> bytes, const std::string& where) {
+  std::uint64_t header_size = 0;
+  if (bytes.size() < kLengthBytes) fail(where, "it has " + std::to_string(bytes.size()) + " bytes");
+  std::memcpy(&header_size, bytes.data(), kLengthBytes);
+  if (header_size > kMaxHeaderBytes) fail(where, "a header of " + std::to_string(header_size) + " bytes");
+  if (header_size > bytes.size() - kLengthBytes) {
+    fail(where, "a header of " + std::to_string(header_size) + " bytes in a file of " + std::to_string(bytes.size()) +
+                    " (is the file truncated?)");
+  }
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()) + kLengthBytes, header_size);
+  const auto data = bytes.subspan(kLengthBytes + header_size);
+  const json header = parse_header(text, where);
+
+  SafetensorsView view;
+  for (const auto& [name, fields] : header.items()) {
+    if (name != kMetadataKey) {
+      view.entries.emplace(name, parse_entry(name, fields, data, where));
+      continue;
+    }
+    if (!fields.is_object()) fail(where, "__metadata__ is not an object");
+    for (const auto& [key, value] : fields.items()) {
+      if (!value.is_string()) fail(where, "__metadata__: \"" + key + "\" is not a string");
+      view.metadata.emplace(key, value.get<std::string>());
+    }
+  }
+  check_coverage(view, data, where);
+  return view;
+}
+
+StateDict safetensors_state_dict(const SafetensorsView& view, const std::string& where) {
+  StateDict tensors;
+  for (const auto& [name, entry] : view.entries) {
+    const auto type = safetensors_element_type(entry.dtype);
+    if (type && type->kind == ElementKind::kInteger) continue;
+    if (!type || !is_readable_float(type->kind)) {
+      fail(where, "tensor \"" + name + "\": dtype " + entry.dtype + " cannot be read as float32");
+    }
+    HostTensor tensor{entry.shape, std::vector<float>(entry.data.size() / type->size_bytes)};
+    to_float32(type->kind, entry.data.data(), static_cast<std::int64_t>(tensor.values.size()), tensor.values.data());
+    tensors.emplace(name, std::move(tensor));
+  }
+  return tensors;
+}
+
+void write_safetensors(const std::string& path, const StateDict& tensors,
+                       const std::map<std::string, std::string>& metadata) {
+  const std::string header = header_text(path, tensors, metadata);
+  const std::uint64_t header_size = header.size();
+  TemporaryFile file(path);
+  file.write(&header_size, sizeof(header_size));
+  file.write(header.data(), header.size());
+  // In the order of the map, as the offsets were given out.
+  for (const auto& [name, tensor] : tensors) file.write(tensor.values.data(), tensor.values.size() * sizeof(float));
+  file.publish();
+}
+
+}  // namespace squant::eval
