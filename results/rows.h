@@ -28,6 +28,7 @@ struct RunRow {
   std::string started_at;  // UTC, ISO 8601, milliseconds: 2026-01-31T12:00:00.000Z
   std::string finished_at; // empty while it runs or after it died
   int exit_code = -1;      // -1 while it runs or after it died
+  std::string uuid;        // 32 hex digits, the same in every database the run is merged into; set by the store
 };
 
 // A worker of one run.
@@ -65,6 +66,7 @@ struct JobRow {
   std::int64_t num_images = 0;  // planned
   std::int64_t chunk = 0;       // images per tile: tiles are [k * chunk, min((k + 1) * chunk, num_images))
   int numerics_version = 0;
+  std::int64_t dataset_size = 0;  // images of the whole data set: tells a subset from all; 0: unknown
 };
 
 struct LayerRow {
@@ -145,6 +147,7 @@ struct ResultRow {
   std::optional<double> quantize_ms;
   std::optional<double> images_per_s;  // num_images over the tiles' compute time
   std::string failure;       // last reason
+  std::int64_t run_id = 0;   // the run that reference and verdict are of: the latest with a reference, else the latest
 };
 
 }  // namespace squant::results

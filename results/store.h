@@ -45,11 +45,13 @@ struct TileRange {
 
 // What is known of a job before anything runs.
 struct JobState {
-  std::vector<TileRange> finished;           // tiles of this job's grid that are stored, ascending
+  // Tiles of this job's grid that are stored, ascending. All of them where the same job is complete, on any grid.
+  std::vector<TileRange> finished;
   std::optional<PreparationRow> preparation; // without layers
   std::optional<FailureRow> failure;         // the last one, if no later result cleared it
 };
 
+// Thread-safe; calls wait for each other.
 class Store {
  public:
   // Creates the file and schema if need be, migrates an older one, and takes the writer's lock: a lock row with host,
@@ -64,7 +66,8 @@ class Store {
   virtual std::int64_t begin_run(const RunRow& run) = 0;
   virtual void finish_run(std::int64_t run_id, int exit_code) = 0;
   virtual void add_worker(const WorkerRow& worker) = 0;
-  // Inserts what is new (by identity) and links every job to the run, with the value it is to be compared with.
+  // Inserts what is new (by identity) and links every job to the run, with the value it is to be compared with. A
+  // complete job keeps the grid it was evaluated on, another one takes the grid of the newest plan.
   struct PlannedJob {
     JobRow job;
     std::optional<ReferenceValue> reference;
@@ -72,14 +75,18 @@ class Store {
   virtual void add_jobs(std::int64_t run_id, std::span<const PlannedJob> jobs) = 0;
   virtual void add_preparation(const PreparationRow& preparation) = 0;
   // All or nothing, durable on return. A tile that is stored already with the same counts and digest is ignored; with
-  // another digest: throws StoreError that says so (hardware or software fault). Partial tiles that a larger one of the
-  // same start covers stay; each job reads only tiles of its own grid.
+  // another digest: throws StoreError that says so (hardware or software fault); without digest the first one stays.
+  // Partial tiles that a larger one of the same start covers stay; each job reads only tiles of its own grid.
+  // Run and rank must be known by begin_run() and add_worker(). Jobs that become complete are judged here, and a float
+  // job's completion judges again those it is the baseline of.
   virtual void commit_tiles(std::span<const TileRow> tiles) = 0;
+  // The failure stands until the job is complete or a later run commits a tile of it.
   virtual void add_failure(const FailureRow& failure) = 0;
   virtual void heartbeat() = 0;  // refreshes the lock row; throws StoreLocked when the lock was taken over
-  // Recomputes and stores the verdicts of these jobs (identities).
+  // Recomputes and stores the verdicts of these jobs (identities), for every run they are part of.
   virtual void update_verdicts(std::int64_t run_id, std::span<const std::string> identities) = 0;
-  // Forgets results, so that they are computed again (--force).
+  // Forgets tiles and preparation of these jobs, so that they are computed again (--force). Jobs that share tiles with
+  // them become unfinished.
   virtual void forget(std::span<const std::string> identities) = 0;
 
   // --- both sides

@@ -1,0 +1,628 @@
+#include "results/store.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <limits>
+#include <map>
+#include <mutex>
+#include <random>
+#include <unordered_map>
+#include <utility>
+
+#include "results/connection.h"
+#include "results/result_query.h"
+#include "results/schema.h"
+#include "results/totals.h"
+#include "results/verdict.h"
+#include "results/writer_lock.h"
+
+namespace squant::results {
+namespace {
+
+std::string random_uuid() {
+  std::random_device source;
+  std::string text;
+  for (int i = 0; i < 4; ++i) {
+    char part[9];
+    std::snprintf(part, sizeof part, "%08x", static_cast<unsigned>(source()));
+    text += part;
+  }
+  return text;
+}
+
+std::string or_now(const std::string& time) { return time.empty() ? utc_now() : time; }
+
+std::string tile_name(const TileRow& tile) {
+  return "images [" + std::to_string(tile.first) + ", " + std::to_string(tile.first + tile.count) +
+         ") of evaluation " + tile.evaluation;
+}
+
+std::string counts_text(const TileRow& tile) {
+  return std::to_string(tile.num_top1) + " top-1, " + std::to_string(tile.num_top5) + " top-5, " +
+         std::to_string(tile.num_broken) + " broken, digest " + tile.digest.value_or("none");
+}
+
+// A job as the database has it.
+struct StoredJob {
+  std::int64_t job_id = 0;
+  std::int64_t num_images = 0;
+  std::int64_t chunk = 0;
+};
+
+class SqliteStore final : public Store {
+ public:
+  SqliteStore(std::unique_ptr<Connection> connection, std::int64_t generation)
+      : connection_(std::move(connection)), generation_(generation) {}
+  ~SqliteStore() override { close(); }
+
+  std::int64_t begin_run(const RunRow& run) override;
+  void finish_run(std::int64_t run_id, int exit_code) override;
+  void add_worker(const WorkerRow& worker) override;
+  void add_jobs(std::int64_t run_id, std::span<const PlannedJob> jobs) override;
+  void add_preparation(const PreparationRow& preparation) override;
+  void commit_tiles(std::span<const TileRow> tiles) override;
+  void add_failure(const FailureRow& failure) override;
+  void heartbeat() override;
+  void update_verdicts(std::int64_t run_id, std::span<const std::string> identities) override;
+  void forget(std::span<const std::string> identities) override;
+  JobState job_state(const JobRow& job) override;
+  std::vector<ResultRow> results(std::span<const std::string> identities) override;
+  std::vector<RunRow> runs() override;
+
+ private:
+  Query query(const char* sql) { return Query(connection_->statement(sql)); }
+
+  // One transaction that only the lock's owner may make: `body` in it, durable on return, or nothing of it at all.
+  template <typename Body>
+  void write(std::string_view purpose, Body&& body) {
+    const std::lock_guard guard(mutex_);
+    if (generation_ == 0) {
+      throw StoreError(connection_->path() + ": cannot " + std::string(purpose) + ": it was opened for reading");
+    }
+    connection_->guarded(purpose, [&] {
+      SQLite::Transaction transaction(connection_->database(), SQLite::TransactionBehavior::IMMEDIATE);
+      refresh_heartbeat(*connection_, generation_);
+      body();
+      transaction.commit();
+    });
+  }
+  // One view of the database for several statements.
+  template <typename Body>
+  auto read(std::string_view purpose, Body&& body) {
+    const std::lock_guard guard(mutex_);
+    return connection_->guarded(purpose, [&] {
+      SQLite::Transaction transaction(connection_->database());
+      auto result = body();
+      transaction.commit();
+      return result;
+    });
+  }
+
+  // Without effect where the lock is lost or nothing can be written: the next owner finds a dead process.
+  void close() noexcept;
+  std::optional<std::int64_t> find_evaluation(const std::string& evaluation);
+  std::int64_t need_evaluation(const std::string& evaluation);
+  std::int64_t need_job(const std::string& identity);
+  std::int64_t insert_evaluation(const JobRow& job);
+  std::int64_t insert_or_update_job(const JobRow& job);
+  const std::vector<StoredJob>& jobs_of(std::int64_t evaluation_id);
+  // false: the same tile is there already.
+  bool insert_tile(std::int64_t evaluation_id, const TileRow& tile);
+  void check_stored_tile(std::int64_t evaluation_id, const TileRow& tile);
+  Totals load_totals(std::int64_t job_id);
+  // Stores the sums; a job that they complete is judged. Returns whether it is complete.
+  bool store_totals(const StoredJob& job, const Totals& totals);
+  void rebuild_totals(const StoredJob& job);
+  void clear_failures(std::int64_t job_id, std::int64_t before_run_id);
+  void on_complete(std::int64_t job_id);
+  void judge_job(std::int64_t job_id);
+  std::optional<double> baseline_of(std::int64_t job_id);
+
+  std::mutex mutex_;
+  std::unique_ptr<Connection> connection_;
+  std::int64_t generation_ = 0;  // 0: a reader
+  std::unordered_map<std::string, std::int64_t> evaluation_ids_;
+  std::unordered_map<std::int64_t, std::vector<StoredJob>> jobs_of_;
+};
+
+void SqliteStore::close() noexcept {
+  if (generation_ == 0) return;
+  try {
+    SQLite::Transaction transaction(connection_->database(), SQLite::TransactionBehavior::IMMEDIATE);
+    release_writer_lock(*connection_, generation_);
+    transaction.commit();
+  } catch (const std::exception&) {
+  }
+}
+
+std::int64_t SqliteStore::begin_run(const RunRow& run) {
+  std::int64_t run_id = 0;
+  write("begin a run", [&] {
+    query("INSERT INTO run (uuid, experiment_name, experiment_path, experiment_json, command_line, git_commit,"
+          " git_dirty, version, compiler, libraries, host, user, slurm_job, world_size, started_at)"
+          " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+        .bind(run.uuid.empty() ? random_uuid() : run.uuid, run.experiment_name, run.experiment_path,
+              run.experiment_json, run.command_line, run.git_commit, run.git_dirty, run.version, run.compiler,
+              run.libraries, run.host, run.user, run.slurm_job, run.world_size, or_now(run.started_at))
+        .run();
+    run_id = connection_->database().getLastInsertRowid();
+  });
+  return run_id;
+}
+
+void SqliteStore::finish_run(std::int64_t run_id, int exit_code) {
+  write("finish a run", [&] {
+    query("UPDATE run SET finished_at = ?, exit_code = ? WHERE run_id = ?").bind(utc_now(), exit_code, run_id).run();
+  });
+}
+
+void SqliteStore::add_worker(const WorkerRow& worker) {
+  write("add a worker", [&] {
+    query("INSERT INTO worker VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET host = excluded.host,"
+          " pid = excluded.pid, device = excluded.device, device_name = excluded.device_name,"
+          " device_uuid = excluded.device_uuid, driver = excluded.driver, num_threads = excluded.num_threads")
+        .bind(worker.run_id, worker.rank, worker.host, worker.pid, worker.device, worker.device_name,
+              worker.device_uuid, worker.driver, worker.num_threads)
+        .run();
+  });
+}
+
+// --- jobs
+
+std::optional<std::int64_t> SqliteStore::find_evaluation(const std::string& evaluation) {
+  const auto known = evaluation_ids_.find(evaluation);
+  if (known != evaluation_ids_.end()) return known->second;
+  Query found = query("SELECT evaluation_id FROM evaluation WHERE evaluation = ?");
+  if (!found.bind(evaluation).step()) return std::nullopt;
+  return evaluation_ids_[evaluation] = found.integer(0);
+}
+
+std::int64_t SqliteStore::need_evaluation(const std::string& evaluation) {
+  const auto id = find_evaluation(evaluation);
+  if (!id) {
+    throw StoreError(connection_->path() + ": evaluation " + evaluation + " is unknown; add_jobs() comes first");
+  }
+  return *id;
+}
+
+std::int64_t SqliteStore::need_job(const std::string& identity) {
+  Query found = query("SELECT job_id FROM job WHERE identity = ?");
+  if (!found.bind(identity).step()) {
+    throw StoreError(connection_->path() + ": job " + identity + " is unknown; add_jobs() comes first");
+  }
+  return found.integer(0);
+}
+
+std::int64_t SqliteStore::insert_evaluation(const JobRow& job) {
+  query("INSERT INTO evaluation (evaluation, model, bits, weight_bits, activation_bits, mode, rounding, sigma,"
+        " calibration_images, engine, checkpoint_sha256, checkpoint_note, dataset_name, dataset_fingerprint,"
+        " dataset_size, numerics_version) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (evaluation) DO UPDATE SET"
+        " checkpoint_note = iif(checkpoint_note = '', excluded.checkpoint_note, checkpoint_note),"
+        " dataset_size = max(dataset_size, excluded.dataset_size)")
+      .bind(job.evaluation, job.model, job.bits, job.weight_bits, job.activation_bits, job.mode, job.rounding,
+            job.sigma, job.calibration_images, job.engine, job.checkpoint_sha256, job.checkpoint_note,
+            job.dataset_name, job.dataset_fingerprint, job.dataset_size, job.numerics_version)
+      .run();
+  Query found = query("SELECT evaluation_id FROM evaluation WHERE evaluation = ?");
+  found.bind(job.evaluation).step();
+  return found.integer(0);
+}
+
+// A complete job keeps the grid it was evaluated on; another one takes the grid of the newest plan.
+std::int64_t SqliteStore::insert_or_update_job(const JobRow& job) {
+  const std::int64_t evaluation_id = insert_evaluation(job);
+  StoredJob stored{.num_images = job.num_images, .chunk = job.chunk};
+  {
+    Query found = query("SELECT job_id, chunk, completed_at IS NOT NULL, evaluation_id, job.num_images"
+                        " FROM job JOIN total USING (job_id) WHERE identity = ?");
+    if (found.bind(job.identity).step()) {
+      if (found.integer(3) != evaluation_id || found.integer(4) != job.num_images) {
+        throw StoreError(connection_->path() + ": job " + job.identity +
+                         " is stored with another evaluation or number of images: its identity does not cover them");
+      }
+      const bool is_complete = found.integer(2) != 0;
+      stored.job_id = found.integer(0);
+      if (is_complete || found.integer(1) == job.chunk) return stored.job_id;
+    }
+  }
+  if (stored.job_id != 0) {
+    query("UPDATE job SET chunk = ? WHERE job_id = ?").bind(job.chunk, stored.job_id).run();
+  } else {
+    query("INSERT INTO job (identity, evaluation_id, num_images, chunk, config_json) VALUES (?, ?, ?, ?, ?)")
+        .bind(job.identity, evaluation_id, job.num_images, job.chunk, job.config_json)
+        .run();
+    stored.job_id = connection_->database().getLastInsertRowid();
+  }
+  rebuild_totals(stored);
+  return stored.job_id;
+}
+
+void SqliteStore::add_jobs(std::int64_t run_id, std::span<const PlannedJob> jobs) {
+  jobs_of_.clear();
+  write("add jobs", [&] {
+    for (const PlannedJob& planned : jobs) {
+      const std::int64_t job_id = insert_or_update_job(planned.job);
+      const auto& reference = planned.reference;
+      query("INSERT INTO run_job (job_id, run_id, checkpoint_path, reference_top1_pct, tolerance, reference_source,"
+            " reference_baseline_pct) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+            " checkpoint_path = excluded.checkpoint_path, reference_top1_pct = excluded.reference_top1_pct,"
+            " tolerance = excluded.tolerance, reference_source = excluded.reference_source,"
+            " reference_baseline_pct = excluded.reference_baseline_pct")
+          .bind(job_id, run_id, planned.job.checkpoint_path,
+                reference ? std::optional(reference->top1_pct) : std::nullopt,
+                reference ? std::optional(reference->tolerance) : std::nullopt,
+                reference ? std::optional(reference->source) : std::nullopt,
+                reference ? reference->baseline_top1_pct : std::nullopt)
+          .run();
+      judge_job(job_id);
+    }
+  });
+}
+
+void SqliteStore::add_preparation(const PreparationRow& preparation) {
+  write("add a preparation", [&] {
+    const std::int64_t evaluation_id = need_evaluation(preparation.evaluation);
+    {
+      Query found = query("SELECT ranges_json FROM preparation WHERE evaluation_id = ?");
+      if (found.bind(evaluation_id).step()) {
+        if (found.text(0) == preparation.ranges_json) return;
+        throw StoreError(connection_->path() + ": evaluation " + preparation.evaluation +
+                         " is prepared already, with other activation ranges: hardware or software fault");
+      }
+    }
+    query("INSERT INTO preparation VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
+        .bind(evaluation_id, preparation.run_id, preparation.rank, preparation.ranges_json, preparation.quantize_ms,
+              preparation.calibrate_ms, preparation.num_weights, or_now(preparation.finished_at))
+        .run();
+    for (const LayerRow& layer : preparation.layers) {
+      query("INSERT INTO layer VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+          .bind(evaluation_id, layer.layer, layer.name, layer.out, layer.in, layer.kernel, layer.quantize_ms,
+                layer.squared_error, layer.max_kernel_error, layer.max_channel_error, layer.range_min,
+                layer.range_max, layer.sum_bound, layer.kernel_kind)
+          .run();
+    }
+  });
+}
+
+// --- tiles and their sums
+
+const std::vector<StoredJob>& SqliteStore::jobs_of(std::int64_t evaluation_id) {
+  auto [found, is_new] = jobs_of_.try_emplace(evaluation_id);
+  if (is_new) {
+    Query jobs = query("SELECT job_id, num_images, chunk FROM job WHERE evaluation_id = ?");
+    jobs.bind(evaluation_id);
+    while (jobs.step()) found->second.push_back({jobs.integer(0), jobs.integer(1), jobs.integer(2)});
+  }
+  return found->second;
+}
+
+bool SqliteStore::insert_tile(std::int64_t evaluation_id, const TileRow& tile) {
+  return query("INSERT INTO tile VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING")
+             .bind(evaluation_id, tile.first, tile.count, tile.num_top1, tile.num_top5, tile.num_broken, tile.digest,
+                   tile.run_id, tile.rank, tile.compute_ms, tile.load_ms, or_now(tile.finished_at))
+             .run() == 1;
+}
+
+// Float logits may differ between machines, so of two tiles without digest the first one stays.
+void SqliteStore::check_stored_tile(std::int64_t evaluation_id, const TileRow& tile) {
+  Query found = query("SELECT num_top1, num_top5, num_broken, digest, run_id, rank FROM tile"
+                      " WHERE evaluation_id = ? AND first = ? AND count = ?");
+  found.bind(evaluation_id, tile.first, tile.count).step();
+  TileRow stored;
+  stored.num_top1 = found.integer(0);
+  stored.num_top5 = found.integer(1);
+  stored.num_broken = found.integer(2);
+  stored.digest = found.optional_text(3);
+  if (!stored.digest && !tile.digest) return;
+  if (stored.digest == tile.digest && stored.num_top1 == tile.num_top1 && stored.num_top5 == tile.num_top5 &&
+      stored.num_broken == tile.num_broken) {
+    return;
+  }
+  throw StoreError(connection_->path() + ": " + tile_name(tile) + " came out differently: stored by run " +
+                   found.text(4) + " rank " + found.text(5) + " are " + counts_text(stored) + "; run " +
+                   std::to_string(tile.run_id) + " rank " + std::to_string(tile.rank) + " got " + counts_text(tile) +
+                   ": hardware or software fault, nothing of this batch was stored");
+}
+
+void SqliteStore::commit_tiles(std::span<const TileRow> tiles) {
+  write("commit tiles", [&] {
+    struct Changed {
+      StoredJob job;
+      Totals totals;
+      std::int64_t run_id = 0;
+    };
+    std::map<std::int64_t, Changed> changed;  // in the order of job ids: neighbours in the table
+    for (TileRow tile : tiles) {
+      const std::int64_t evaluation_id = need_evaluation(tile.evaluation);
+      if (tile.digest) tile.digest = normal_digest(*tile.digest);
+      tile.finished_at = or_now(tile.finished_at);
+      if (!insert_tile(evaluation_id, tile)) {
+        check_stored_tile(evaluation_id, tile);
+        continue;
+      }
+      for (const StoredJob& job : jobs_of(evaluation_id)) {
+        if (!is_on_grid(tile.first, tile.count, job.chunk, job.num_images)) continue;
+        auto [found, is_new] = changed.try_emplace(job.job_id);
+        if (is_new) found->second = {job, load_totals(job.job_id)};
+        found->second.totals.add(tile);
+        found->second.run_id = std::max(found->second.run_id, tile.run_id);
+      }
+    }
+    for (const auto& [job_id, change] : changed) {
+      clear_failures(job_id, change.run_id);
+      if (store_totals(change.job, change.totals)) on_complete(job_id);
+    }
+  });
+}
+
+Totals SqliteStore::load_totals(std::int64_t job_id) {
+  Query found = query("SELECT num_tiles, num_images, num_top1, num_top5, num_broken, digest, compute_ms,"
+                      " coalesce(completed_at, '') FROM total WHERE job_id = ?");
+  found.bind(job_id).step();
+  return {.num_tiles = found.integer(0),
+          .num_images = found.integer(1),
+          .num_top1 = found.integer(2),
+          .num_top5 = found.integer(3),
+          .num_broken = found.integer(4),
+          .digest = found.optional_text(5),
+          .compute_ms = found.real(6),
+          .last_finished_at = found.text(7)};
+}
+
+bool SqliteStore::store_totals(const StoredJob& job, const Totals& totals) {
+  const bool is_complete = totals.num_images == job.num_images;
+  const Interval interval = wilson_interval_pct(totals.num_top1, totals.num_images);
+  query("INSERT OR REPLACE INTO total VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+      .bind(job.job_id, totals.num_tiles, totals.num_images, totals.num_top1, totals.num_top5, totals.num_broken,
+            totals.digest, totals.compute_ms, interval.low, interval.high,
+            is_complete ? std::optional(totals.last_finished_at) : std::nullopt)
+      .run();
+  return is_complete;
+}
+
+void SqliteStore::rebuild_totals(const StoredJob& job) {
+  Totals totals;
+  {
+    Query tiles = query("SELECT count, num_top1, num_top5, num_broken, digest, compute_ms, finished_at FROM tile"
+                        " WHERE evaluation_id = (SELECT evaluation_id FROM job WHERE job_id = ?1) AND first % ?2 = 0"
+                        " AND count = min(?2, ?3 - first)");
+    tiles.bind(job.job_id, job.chunk, job.num_images);
+    while (tiles.step()) {
+      TileRow tile;
+      tile.count = tiles.integer(0);
+      tile.num_top1 = tiles.integer(1);
+      tile.num_top5 = tiles.integer(2);
+      tile.num_broken = tiles.integer(3);
+      tile.digest = tiles.optional_text(4);
+      tile.compute_ms = tiles.real(5);
+      tile.finished_at = tiles.text(6);
+      totals.add(tile);
+    }
+  }
+  if (store_totals(job, totals)) {
+    on_complete(job.job_id);
+  } else {
+    query("UPDATE run_job SET verdict = NULL, verdict_text = NULL, judged_at = NULL WHERE job_id = ?")
+        .bind(job.job_id)
+        .run();
+  }
+}
+
+// --- failures and verdicts
+
+void SqliteStore::add_failure(const FailureRow& failure) {
+  write("add a failure", [&] {
+    query("INSERT INTO failure (job_id, run_id, rank, reason, log_tail, failed_at) VALUES (?, ?, ?, ?, ?, ?)")
+        .bind(need_job(failure.identity), failure.run_id, failure.rank, failure.reason, failure.log_tail,
+              or_now(failure.failed_at))
+        .run();
+  });
+}
+
+void SqliteStore::clear_failures(std::int64_t job_id, std::int64_t before_run_id) {
+  query("UPDATE failure SET cleared_at = ? WHERE job_id = ? AND cleared_at IS NULL AND run_id < ?")
+      .bind(utc_now(), job_id, before_run_id)
+      .run();
+}
+
+// A float job is the baseline of all that have its checkpoint and images: they are judged again with it.
+void SqliteStore::on_complete(std::int64_t job_id) {
+  clear_failures(job_id, std::numeric_limits<std::int64_t>::max());
+  judge_job(job_id);
+  std::vector<std::int64_t> dependents;
+  {
+    Query jobs = query("SELECT j.job_id FROM job b JOIN evaluation f USING (evaluation_id)"
+                       " JOIN evaluation e ON e.checkpoint_sha256 = f.checkpoint_sha256"
+                       " AND e.dataset_fingerprint = f.dataset_fingerprint"
+                       " JOIN job j ON j.evaluation_id = e.evaluation_id AND j.num_images = b.num_images"
+                       " WHERE b.job_id = ?1 AND f.weight_bits = 0 AND f.activation_bits = 0 AND j.job_id <> ?1");
+    jobs.bind(job_id);
+    while (jobs.step()) dependents.push_back(jobs.integer(0));
+  }
+  for (const std::int64_t dependent : dependents) judge_job(dependent);
+}
+
+std::optional<double> SqliteStore::baseline_of(std::int64_t job_id) {
+  Query found = query("SELECT 100.0 * t.num_top1 / t.num_images FROM job j JOIN evaluation e USING (evaluation_id)"
+                      " JOIN evaluation f ON f.checkpoint_sha256 = e.checkpoint_sha256"
+                      " AND f.dataset_fingerprint = e.dataset_fingerprint"
+                      " AND f.weight_bits = 0 AND f.activation_bits = 0"
+                      " JOIN job b ON b.evaluation_id = f.evaluation_id AND b.num_images = j.num_images"
+                      " JOIN total t ON t.job_id = b.job_id AND t.completed_at IS NOT NULL"
+                      " WHERE j.job_id = ? AND f.model = e.model"
+                      " ORDER BY f.numerics_version = e.numerics_version DESC, t.completed_at DESC LIMIT 1");
+  if (!found.bind(job_id).step()) return std::nullopt;
+  return found.real(0);
+}
+
+// Judges a complete job for every run it is part of; leaves others alone, whose state the views tell.
+void SqliteStore::judge_job(std::int64_t job_id) {
+  VerdictInput input;
+  {
+    Query found = query("SELECT j.num_images, e.dataset_size, t.num_top1, t.num_broken FROM job j"
+                        " JOIN evaluation e USING (evaluation_id) JOIN total t USING (job_id)"
+                        " WHERE j.job_id = ? AND t.completed_at IS NOT NULL");
+    if (!found.bind(job_id).step()) return;
+    input.num_images = input.num_planned = found.integer(0);
+    input.num_reference = found.integer(1);
+    input.num_top1 = found.integer(2);
+    input.num_broken = found.integer(3);
+  }
+  input.baseline_top1_pct = baseline_of(job_id);
+  std::vector<std::pair<std::int64_t, Verdict>> verdicts;
+  {
+    Query links = query("SELECT run_id, reference_top1_pct, tolerance, reference_source, reference_baseline_pct"
+                        " FROM run_job WHERE job_id = ?");
+    links.bind(job_id);
+    while (links.step()) {
+      input.reference.reset();
+      if (!links.is_null(1)) input.reference = {links.real(1), links.real(2), links.text(3), links.optional_real(4)};
+      verdicts.emplace_back(links.integer(0), judge(input));
+    }
+  }
+  for (const auto& [run_id, verdict] : verdicts) {
+    query("UPDATE run_job SET verdict = ?1, verdict_text = ?2, judged_at = ?3"
+          " WHERE job_id = ?4 AND run_id = ?5 AND (verdict IS NOT ?1 OR verdict_text IS NOT ?2)")
+        .bind(verdict_name(verdict.kind), verdict.text, utc_now(), job_id, run_id)
+        .run();
+  }
+}
+
+void SqliteStore::heartbeat() {
+  write("refresh the heartbeat", [] {});
+}
+
+void SqliteStore::update_verdicts(std::int64_t /*run_id*/, std::span<const std::string> identities) {
+  write("update verdicts", [&] {
+    for (const std::string& identity : identities) judge_job(need_job(identity));
+  });
+}
+
+void SqliteStore::forget(std::span<const std::string> identities) {
+  write("forget results", [&] {
+    for (const std::string& identity : identities) {
+      const std::int64_t job_id = need_job(identity);
+      std::int64_t evaluation_id = 0;
+      {
+        Query found = query("SELECT evaluation_id FROM job WHERE job_id = ?");
+        found.bind(job_id).step();
+        evaluation_id = found.integer(0);
+      }
+      query("DELETE FROM tile WHERE evaluation_id = ?1 AND EXISTS (SELECT 1 FROM job j WHERE j.job_id = ?2"
+            " AND first % j.chunk = 0 AND count = min(j.chunk, j.num_images - first))")
+          .bind(evaluation_id, job_id)
+          .run();
+      query("DELETE FROM preparation WHERE evaluation_id = ?").bind(evaluation_id).run();
+      clear_failures(job_id, std::numeric_limits<std::int64_t>::max());
+      const std::vector<StoredJob> sharing = jobs_of(evaluation_id);
+      for (const StoredJob& job : sharing) rebuild_totals(job);
+    }
+  });
+}
+
+// --- reading
+
+JobState SqliteStore::job_state(const JobRow& job) {
+  return read("read a job's state", [&] {
+    JobState state;
+    bool is_complete = false;
+    {
+      Query found = query("SELECT completed_at IS NOT NULL FROM job JOIN total USING (job_id) WHERE identity = ?");
+      if (found.bind(job.identity).step()) is_complete = found.integer(0) != 0;
+    }
+    const std::optional<std::int64_t> evaluation_id = find_evaluation(job.evaluation);
+    if (!evaluation_id) return state;
+    if (is_complete) {
+      for (std::int64_t first = 0; first < job.num_images; first += job.chunk) {
+        state.finished.push_back({first, std::min(job.chunk, job.num_images - first)});
+      }
+    } else {
+      Query tiles = query("SELECT first, count FROM tile WHERE evaluation_id = ?1 AND first % ?2 = 0"
+                          " AND count = min(?2, ?3 - first) ORDER BY first");
+      tiles.bind(*evaluation_id, job.chunk, job.num_images);
+      while (tiles.step()) state.finished.push_back({tiles.integer(0), tiles.integer(1)});
+    }
+    Query preparation = query("SELECT run_id, rank, ranges_json, quantize_ms, calibrate_ms, num_weights, finished_at"
+                              " FROM preparation WHERE evaluation_id = ?");
+    if (preparation.bind(*evaluation_id).step()) {
+      state.preparation = PreparationRow{.evaluation = job.evaluation,
+                                         .run_id = preparation.integer(0),
+                                         .rank = static_cast<int>(preparation.integer(1)),
+                                         .ranges_json = preparation.text(2),
+                                         .quantize_ms = preparation.real(3),
+                                         .calibrate_ms = preparation.real(4),
+                                         .num_weights = preparation.integer(5),
+                                         .finished_at = preparation.text(6),
+                                         .layers = {}};
+    }
+    Query failure = query("SELECT f.run_id, f.rank, f.reason, f.log_tail, f.failed_at FROM failure f"
+                          " JOIN job j USING (job_id) WHERE j.identity = ? AND f.cleared_at IS NULL"
+                          " ORDER BY f.failure_id DESC LIMIT 1");
+    if (failure.bind(job.identity).step()) {
+      state.failure = FailureRow{.identity = job.identity,
+                                 .run_id = failure.integer(0),
+                                 .rank = static_cast<int>(failure.integer(1)),
+                                 .reason = failure.text(2),
+                                 .log_tail = failure.text(3),
+                                 .failed_at = failure.text(4)};
+    }
+    return state;
+  });
+}
+
+std::vector<ResultRow> SqliteStore::results(std::span<const std::string> identities) {
+  return read("read results", [&] { return read_results(*connection_, identities); });
+}
+
+std::vector<RunRow> SqliteStore::runs() {
+  return read("read runs", [&] {
+    std::vector<RunRow> rows;
+    Query run = query("SELECT run_id, experiment_name, experiment_path, experiment_json, command_line, git_commit,"
+                      " git_dirty, version, compiler, libraries, host, user, slurm_job, world_size, started_at,"
+                      " coalesce(finished_at, ''), coalesce(exit_code, -1), uuid FROM run ORDER BY run_id");
+    while (run.step()) {
+      rows.push_back({.id = run.integer(0),
+                      .experiment_name = run.text(1),
+                      .experiment_path = run.text(2),
+                      .experiment_json = run.text(3),
+                      .command_line = run.text(4),
+                      .git_commit = run.text(5),
+                      .git_dirty = run.integer(6) != 0,
+                      .version = run.text(7),
+                      .compiler = run.text(8),
+                      .libraries = run.text(9),
+                      .host = run.text(10),
+                      .user = run.text(11),
+                      .slurm_job = run.text(12),
+                      .world_size = static_cast<int>(run.integer(13)),
+                      .started_at = run.text(14),
+                      .finished_at = run.text(15),
+                      .exit_code = static_cast<int>(run.integer(16)),
+                      .uuid = run.text(17)});
+    }
+    return rows;
+  });
+}
+
+}  // namespace
+
+std::unique_ptr<Store> Store::open_writer(const std::string& path, bool takeover) {
+  std::unique_ptr<Connection> connection = Connection::open_writer(path);
+  // Within one immediate transaction: of two that open at once, the second one finds the first one's row.
+  const std::int64_t generation = connection->guarded("take the writer's lock", [&] {
+    SQLite::Transaction transaction(connection->database(), SQLite::TransactionBehavior::IMMEDIATE);
+    if (connection->pragma("user_version") == 0) migrate(connection->database());
+    const std::int64_t taken = take_writer_lock(*connection, takeover);
+    migrate(connection->database());
+    transaction.commit();
+    return taken;
+  });
+  return std::make_unique<SqliteStore>(std::move(connection), generation);
+}
+
+std::unique_ptr<Store> Store::open_reader(const std::string& path) {
+  return std::make_unique<SqliteStore>(Connection::open_reader(path), 0);
+}
+
+}  // namespace squant::results

@@ -1,0 +1,40 @@
+// The writer's lock: a row of the database that names its owner. Internal to results/.
+// File locks alone do not tell who holds them, and some cluster file systems grant them per node only; the row does both.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "results/connection.h"
+
+namespace squant::results {
+
+// A process, told apart from any other one that has or had its pid.
+struct ProcessIdentity {
+  std::string host;
+  int pid = 0;
+  std::string process;  // "BOOT_ID PID_NAMESPACE START_TIME" of /proc; the start in clock ticks since boot
+};
+ProcessIdentity this_process();
+
+enum class Liveness : std::uint8_t {
+  kAlive,
+  kDead,
+  kRebooted,  // a host of this name has been booted since: dead, unless another host has the same name
+  kUnknown,   // of another host or pid namespace
+};
+Liveness liveness_of(const ProcessIdentity& owner);
+
+inline constexpr double kStaleHeartbeatSeconds = 60;
+
+// Takes the lock inside the caller's immediate transaction and returns its generation.
+// Throws StoreLocked with the owner's host, pid, start and heartbeat where a live (or perhaps live) process has it.
+std::int64_t take_writer_lock(Connection& connection, bool takeover);
+// Throws StoreLocked when another owner has taken over since. Inside a transaction.
+void check_generation(Connection& connection, std::int64_t generation);
+void refresh_heartbeat(Connection& connection, std::int64_t generation);
+void release_writer_lock(Connection& connection, std::int64_t generation);
+// "host node7, pid 4711, since 2026-..., last heartbeat 2026-... (3 s ago)", or empty where nobody holds the lock.
+std::string describe_owner(Connection& connection);
+
+}  // namespace squant::results
