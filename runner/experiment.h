@@ -47,7 +47,7 @@ class ExperimentError : public std::invalid_argument {
 struct Bits {
   int weight = 0;      // 0: float network
   int activation = 0;  // 0: float activations
-  bool operator==(const Bits&) const = default;
+  auto operator<=>(const Bits&) const = default;
   std::string text() const;
 };
 // Throws std::invalid_argument that says the grammar.
@@ -142,7 +142,7 @@ Experiment parse_experiment(std::string_view text, const std::string& path,
 
 // The keys the format knows, for tests, documentation and editors.
 struct ExperimentKey {
-  const char* section;  // "experiment", "dataset", "settings", "matrix"
+  const char* section;  // "experiment", "dataset", "settings", "matrix", "cell" (an entry of zip, exclude, include), "cell" (of zip, exclude, include)
   const char* key;
 };
 const std::vector<ExperimentKey>& experiment_keys();
