@@ -1,0 +1,493 @@
+#include "runner/scheduler.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace squant::runner {
+namespace {
+
+constexpr double kMinTileTarget = 0.1;  // seconds: below, messages would cost more than balance gains
+constexpr double kOverrunFactor = 20;   // a task that takes so many times the expected time hangs
+constexpr int kMaxStrikes = 3;
+
+std::vector<int> models_of(const SchedulerInput& input) {
+  std::vector<int> models;
+  for (const SchedulerJob& job : input.jobs) models.push_back(job.model);
+  return models;
+}
+
+}  // namespace
+
+Scheduler::Scheduler(const SchedulerInput& input, const SchedulerOptions& options)
+    : options_(options), costs_(models_of(input)) {
+  for (const std::vector<std::int64_t>& chunks : input.streams) {
+    std::vector<ChunkState>& stream = streams_.emplace_back();
+    for (const std::int64_t images : chunks) stream.push_back({images, 0, {}});
+  }
+  for (std::size_t index = 0; index < input.jobs.size(); ++index) {
+    const int job = static_cast<int>(index);
+    const SchedulerJob& given = input.jobs[index];
+    if (given.stream < 0 || static_cast<std::size_t>(given.stream) >= streams_.size()) {
+      throw std::invalid_argument("Scheduler: job " + std::to_string(job) + " has no stream");
+    }
+    JobState& state = jobs_.emplace_back();
+    state.stream = given.stream;
+    state.model = given.model;
+    state.preparation.wanted = !given.prepared;
+    state.preparation.done = given.prepared;
+    state.cells.resize(streams_[static_cast<std::size_t>(given.stream)].size());
+    for (const int chunk : given.chunks) {
+      if (chunk < 0 || static_cast<std::size_t>(chunk) >= state.cells.size() || cell(job, chunk).wanted) {
+        throw std::invalid_argument("Scheduler: job " + std::to_string(job) + " names chunk " + std::to_string(chunk) +
+                                    ", which its stream does not have, or names it twice");
+      }
+      cell(job, chunk).wanted = true;
+      costs_.add_remaining(job, chunk_state(given.stream, chunk).images);
+    }
+    state.cells_left = static_cast<std::int64_t>(given.chunks.size());
+    work_left_ += state.cells_left;
+    if (given.prepared) {
+      for (const int chunk : given.chunks) {
+        change_chunk(given.stream, chunk, [&](ChunkState& changed) { changed.ready.insert(job); });
+      }
+    } else {
+      ++work_left_;
+      ++preparations_left_;
+      change_model(given.model, [&](ModelQueue& changed) { changed.jobs.insert(job); });
+    }
+  }
+}
+
+std::vector<Command> Scheduler::handle(const Event& event, double now) {
+  if (!started_) last_alive_ = now;
+  started_ = true;
+  now_ = std::max(now_, now);
+  commands_.clear();
+  std::visit([this](const auto& one) { on(one); }, event);
+  dispatch();
+  finish_if_done();
+  return std::move(commands_);
+}
+
+bool Scheduler::alive(int worker) const {
+  const auto found = workers_.find(worker);
+  return found != workers_.end() && found->second.alive;
+}
+
+std::optional<double> Scheduler::remaining_s() const {
+  const double work = costs_.remaining_s();
+  if (num_alive_ == 0 || (work == 0 && work_left_ > 0)) return std::nullopt;
+  return work / static_cast<double>(num_alive_);
+}
+
+// --- events
+
+void Scheduler::on(const WorkerJoined& event) {
+  WorkerState& worker = workers_[event.worker];
+  if (worker.banned) return;
+  if (!worker.alive) {
+    worker = WorkerState{.alive = true, .strikes = worker.strikes};
+    ++num_alive_;
+    idle_.insert(event.worker);
+  }
+  heard(worker, event.worker);
+}
+
+void Scheduler::on(const WorkerLost& event) { lose(event.worker, event.why); }
+
+void Scheduler::on(const Heartbeat& event) {
+  const auto worker = workers_.find(event.worker);
+  if (worker != workers_.end() && worker->second.alive) heard(worker->second, event.worker);
+}
+
+void Scheduler::on(const PreparationDone& event) {
+  const std::optional<Ended> ended = end_task(event.worker, event.task);
+  if (!ended || ended->task.chunk != kPreparation) return;
+  preparation_done(event.worker, event.task, ended->task.jobs.front());
+}
+
+void Scheduler::on(const TileDone& event) {
+  const std::optional<Ended> ended = end_task(event.worker, event.task);
+  if (!ended || ended->task.chunk == kPreparation) return;
+  const Task& task = ended->task;
+  const std::int64_t images = chunk_state(task.stream, task.chunk).images;
+  for (std::size_t index = 0; index < task.jobs.size(); ++index) {
+    const int job = task.jobs[index];
+    const CellAnswer answer = index < event.answers.size()
+                                  ? event.answers[index]
+                                  : CellAnswer{.error = "the worker's answer leaves this job out"};
+    if (answer.error.empty()) {
+      costs_.measured(job, event.worker, images, answer.compute_s);
+      cell_done(event.worker, job, task.chunk, index, answer.fingerprint);
+    } else if (!ended->late) {
+      cell_failed(event.worker, job, task.chunk, true, answer.error);
+    }
+  }
+}
+
+void Scheduler::on(const TaskFailed& event) {
+  const std::optional<Ended> ended = end_task(event.worker, event.task);
+  if (!ended || ended->late) return;
+  for (const int job : ended->task.jobs) cell_failed(event.worker, job, ended->task.chunk, true, event.reason);
+}
+
+void Scheduler::on(const Drain&) { draining_ = true; }
+
+void Scheduler::on(const Pause& event) { paused_ = event.on; }
+
+void Scheduler::on(const Tick&) {
+  while (!watch_.empty() && watch_.begin()->first <= now_) {
+    const int worker = watch_.begin()->second;
+    const bool silent = now_ - workers_[worker].heard >= options_.heartbeat_timeout_s;
+    lose(worker, silent ? "nothing was heard of it for " +
+                              std::to_string(static_cast<int>(options_.heartbeat_timeout_s)) + " s"
+                        : "its task took longer than the limit");
+  }
+}
+
+// --- what events mean
+
+Scheduler::Cell& Scheduler::cell(int job, int chunk) {
+  JobState& state = job_state(job);
+  return chunk == kPreparation ? state.preparation : state.cells[static_cast<std::size_t>(chunk)];
+}
+
+Scheduler::ChunkState& Scheduler::chunk_state(int stream, int chunk) {
+  return streams_[static_cast<std::size_t>(stream)][static_cast<std::size_t>(chunk)];
+}
+
+void Scheduler::heard(WorkerState& state, int worker) {
+  state.heard = now_;
+  set_watch(worker);
+}
+
+void Scheduler::set_watch(int worker) {
+  WorkerState& state = workers_[worker];
+  watch_.erase({state.watched, worker});
+  if (!state.alive) return;
+  state.watched = std::min(state.heard + options_.heartbeat_timeout_s, state.deadline);
+  watch_.insert({state.watched, worker});
+}
+
+std::optional<Scheduler::Ended> Scheduler::end_task(int worker, TaskId id) {
+  const auto found = tasks_.find(id);
+  if (found == tasks_.end()) return std::nullopt;
+  Ended ended{found->second, found->second.worker == kNone};
+  if (!ended.late && ended.task.worker != worker) return std::nullopt;
+  tasks_.erase(found);
+  if (ended.late) return ended;
+  running_tiles_.erase({ended.task.started, id});
+  for (const int job : ended.task.jobs) --cell(job, ended.task.chunk).running;
+  WorkerState& state = workers_[worker];
+  state.task = 0;
+  state.deadline = std::numeric_limits<double>::infinity();
+  heard(state, worker);
+  idle_.insert(worker);
+  return ended;
+}
+
+void Scheduler::lose(int worker, const std::string& why) {
+  const auto found = workers_.find(worker);
+  if (found == workers_.end() || !found->second.alive) return;
+  WorkerState& state = found->second;
+  state.alive = false;
+  set_watch(worker);
+  idle_.erase(worker);
+  load_chunk(worker, kNone, kNone);
+  if (state.model != kNone) change_model(state.model, [](ModelQueue& changed) { --changed.workers; });
+  state.model = kNone;
+  last_alive_ = now_;
+  --num_alive_;
+  commands_.push_back(DropWorker{worker, why});
+  if (state.task == 0) return;
+  Task& task = tasks_.at(state.task);
+  running_tiles_.erase({task.started, state.task});
+  task.worker = kNone;
+  state.task = 0;
+  for (const int job : task.jobs) --cell(job, task.chunk).running;
+  for (const int job : task.jobs) {
+    if (!cell(job, task.chunk).done) {
+      cell_failed(worker, job, task.chunk, false, "worker " + std::to_string(worker) + " was lost: " + why);
+    }
+  }
+}
+
+void Scheduler::cell_failed(int worker, int job, int chunk, bool by_error, const std::string& reason) {
+  Cell& failed = cell(job, chunk);
+  if (failed.done || job_state(job).given_up) return;
+  ++failed.attempts;
+  failed.worker = worker;
+  failed.failed_by_error = by_error;
+  if (failed.attempts > options_.max_retries) {
+    give_up(worker, job, reason);
+    return;
+  }
+  commands_.push_back(TryFailed{worker, job, failed.attempts, reason});
+  if (failed.running == 0) retries_[worker].push_back({job, chunk});
+}
+
+void Scheduler::give_up(int worker, int job, const std::string& reason) {
+  JobState& state = job_state(job);
+  state.given_up = true;
+  work_left_ -= state.cells_left;
+  for (std::size_t index = 0; index < state.cells.size(); ++index) {
+    if (!state.cells[index].wanted || state.cells[index].done) continue;
+    const int chunk = static_cast<int>(index);
+    costs_.add_remaining(job, -chunk_state(state.stream, chunk).images);
+    change_chunk(state.stream, chunk, [&](ChunkState& changed) { changed.ready.erase(job); });
+  }
+  if (!state.preparation.done) {
+    --work_left_;
+    --preparations_left_;
+    change_model(state.model, [&](ModelQueue& changed) { changed.jobs.erase(job); });
+  }
+  commands_.push_back(GiveUp{worker, job, reason});
+  ++num_given_up_;
+  too_many_failures_ = options_.max_failures > 0 && num_given_up_ >= options_.max_failures;
+}
+
+void Scheduler::preparation_done(int worker, TaskId task, int job) {
+  JobState& state = job_state(job);
+  if (state.preparation.done) return;
+  const Cell before = state.preparation;
+  state.preparation.done = true;
+  commands_.push_back(AcceptPreparation{worker, task, job});
+  blame(before, worker);
+  if (state.given_up) return;
+  --work_left_;
+  --preparations_left_;
+  // Where the answer of a lost worker came late, the job may stand in line to be prepared again.
+  change_model(state.model, [&](ModelQueue& changed) { changed.jobs.erase(job); });
+  for (std::size_t index = 0; index < state.cells.size(); ++index) {
+    if (!state.cells[index].wanted) continue;
+    change_chunk(state.stream, static_cast<int>(index), [&](ChunkState& changed) { changed.ready.insert(job); });
+  }
+  if (state.cells_left == 0) commands_.push_back(JobFinished{job});
+}
+
+void Scheduler::cell_done(int worker, int job, int chunk, std::size_t index, std::uint64_t fingerprint) {
+  Cell& answered = cell(job, chunk);
+  if (answered.done) {
+    if (fingerprint != answered.fingerprint && fingerprint != 0 && answered.fingerprint != 0) {
+      commands_.push_back(Contradiction{job, chunk, answered.worker, worker});
+    }
+    return;
+  }
+  const Cell before = answered;
+  answered.done = true;
+  answered.worker = worker;
+  answered.fingerprint = fingerprint;
+  commands_.push_back(AcceptCell{worker, job, chunk, index});
+  blame(before, worker);
+  JobState& state = job_state(job);
+  if (state.given_up) return;
+  costs_.add_remaining(job, -chunk_state(state.stream, chunk).images);
+  --work_left_;
+  --state.cells_left;
+  if (state.cells_left == 0) commands_.push_back(JobFinished{job});
+}
+
+// What fails on one worker and succeeds on another was the first one's fault.
+void Scheduler::blame(const Cell& cell, int worker_that_succeeded) {
+  if (cell.attempts == 0 || !cell.failed_by_error || cell.worker == worker_that_succeeded) return;
+  const auto found = workers_.find(cell.worker);
+  if (found == workers_.end() || !found->second.alive || num_alive_ < 2) return;
+  if (++found->second.strikes < kMaxStrikes) return;
+  found->second.banned = true;
+  lose(cell.worker, std::to_string(kMaxStrikes) + " of its tasks failed and succeeded on other workers");
+}
+
+// --- giving out work
+
+void Scheduler::dispatch() {
+  if (draining_ || paused_ || too_many_failures_ || finished_) return;
+  auto next = idle_.begin();
+  while (next != idle_.end() && has_work()) assign(*next++);
+  if (!options_.repeat_slow_tiles || preparations_left_ > 0) return;
+  next = idle_.begin();
+  while (next != idle_.end() && assign_repeat(*next)) next = idle_.begin();
+}
+
+bool Scheduler::assign(int worker) {
+  return assign_retry(worker) || assign_loaded(worker) || assign_preparation(worker) || assign_open(worker);
+}
+
+bool Scheduler::assign_retry(int worker) {
+  auto queue = retries_.begin();
+  while (queue != retries_.end()) {
+    if (queue->first == worker && num_alive_ > 1) {
+      ++queue;
+      continue;
+    }
+    while (!queue->second.empty()) {
+      const RetryCell retry = queue->second.front();
+      queue->second.pop_front();
+      const Cell& again = cell(retry.job, retry.chunk);
+      if (again.done || again.running > 0 || job_state(retry.job).given_up) continue;
+      if (queue->second.empty()) retries_.erase(queue);
+      if (retry.chunk == kPreparation) {
+        start_preparation(worker, retry.job);
+      } else {
+        start_tile(worker, job_state(retry.job).stream, retry.chunk, {retry.job});
+      }
+      return true;
+    }
+    queue = retries_.erase(queue);
+  }
+  return false;
+}
+
+bool Scheduler::assign_loaded(int worker) {
+  const WorkerState& state = workers_[worker];
+  if (state.chunk == kNone || chunk_state(state.stream, state.chunk).ready.empty()) return false;
+  start_tile(worker, state.stream, state.chunk, take_group(worker, state.stream, state.chunk));
+  return true;
+}
+
+bool Scheduler::assign_preparation(int worker) {
+  if (open_models_.empty()) return false;
+  const int last = workers_[worker].model;
+  const auto same = models_.find(last);
+  const int model = same != models_.end() && !same->second.jobs.empty() ? last : open_models_.begin()->second;
+  const int job = *models_[model].jobs.begin();
+  change_model(model, [&](ModelQueue& changed) { changed.jobs.erase(job); });
+  start_preparation(worker, job);
+  return true;
+}
+
+bool Scheduler::assign_open(int worker) {
+  if (open_.empty()) return false;
+  const OpenKey key = *open_.begin();
+  start_tile(worker, key.stream, key.chunk, take_group(worker, key.stream, key.chunk));
+  return true;
+}
+
+bool Scheduler::assign_repeat(int worker) {
+  if (running_tiles_.empty()) return false;
+  const auto [started, id] = *running_tiles_.begin();
+  if (now_ - started < options_.tile_target_s) return false;
+  running_tiles_.erase(running_tiles_.begin());
+  const Task& task = tasks_.at(id);
+  std::vector<int> jobs;
+  for (const int job : task.jobs) {
+    if (!cell(job, task.chunk).done && !job_state(job).given_up) jobs.push_back(job);
+  }
+  if (!jobs.empty()) {
+    const int stream = task.stream;
+    const int chunk = task.chunk;
+    start_tile(worker, stream, chunk, std::move(jobs));
+    running_tiles_.erase({now_, workers_[worker].task});  // a repetition is not repeated
+  }
+  return true;
+}
+
+void Scheduler::start_preparation(int worker, int job) {
+  WorkerState& state = workers_[worker];
+  const int model = job_state(job).model;
+  if (state.model != model) {
+    if (state.model != kNone) change_model(state.model, [](ModelQueue& changed) { --changed.workers; });
+    change_model(model, [](ModelQueue& changed) { ++changed.workers; });
+    state.model = model;
+  }
+  const TaskId id = start(worker, Task{.worker = worker, .jobs = {job}, .started = now_});
+  commands_.push_back(AssignPreparation{worker, id, job});
+}
+
+void Scheduler::start_tile(int worker, int stream, int chunk, std::vector<int> jobs) {
+  load_chunk(worker, stream, chunk);
+  const TaskId id =
+      start(worker, Task{.worker = worker, .stream = stream, .chunk = chunk, .jobs = jobs, .started = now_});
+  running_tiles_.insert({now_, id});
+  commands_.push_back(AssignTile{worker, id, stream, chunk, std::move(jobs)});
+}
+
+TaskId Scheduler::start(int worker, Task task) {
+  for (const int job : task.jobs) ++cell(job, task.chunk).running;
+  idle_.erase(worker);
+  const TaskId id = next_task_++;
+  WorkerState& state = workers_[worker];
+  state.task = id;
+  state.deadline = now_ + task_limit_s(worker, task);
+  set_watch(worker);
+  tasks_.emplace(id, std::move(task));
+  return id;
+}
+
+std::vector<int> Scheduler::take_group(int worker, int stream, int chunk) {
+  std::vector<int> group;
+  change_chunk(stream, chunk, [&](ChunkState& changed) {
+    double expected = 0;
+    const double target = target_s();
+    while (!changed.ready.empty() && group.size() < options_.max_group) {
+      const int job = *changed.ready.begin();
+      const std::optional<double> image_s = costs_.expected_s(job, worker);
+      expected += image_s.value_or(target) * static_cast<double>(changed.images);
+      if (!group.empty() && expected > target) break;
+      changed.ready.erase(changed.ready.begin());
+      group.push_back(job);
+    }
+  });
+  return group;
+}
+
+double Scheduler::task_limit_s(int worker, const Task& task) const {
+  if (task.chunk == kPreparation) return options_.task_limit_s;
+  const ChunkState& chunk = streams_[static_cast<std::size_t>(task.stream)][static_cast<std::size_t>(task.chunk)];
+  double expected = 0;
+  for (const int job : task.jobs) {
+    expected += costs_.expected_s(job, worker).value_or(0) * static_cast<double>(chunk.images);
+  }
+  return std::max(options_.task_limit_s, kOverrunFactor * expected);
+}
+
+double Scheduler::target_s() const {
+  const double share = num_alive_ > 0 ? costs_.remaining_s() / (2 * static_cast<double>(num_alive_)) : 0;
+  return share == 0 ? options_.tile_target_s : std::clamp(share, std::min(kMinTileTarget, options_.tile_target_s),
+                                                          options_.tile_target_s);
+}
+
+void Scheduler::load_chunk(int worker, int stream, int chunk) {
+  WorkerState& state = workers_[worker];
+  if (state.stream == stream && state.chunk == chunk) return;
+  if (state.chunk != kNone) change_chunk(state.stream, state.chunk, [](ChunkState& changed) { --changed.holders; });
+  if (chunk != kNone) change_chunk(stream, chunk, [](ChunkState& changed) { ++changed.holders; });
+  state.stream = stream;
+  state.chunk = chunk;
+}
+
+template <typename Change>
+void Scheduler::change_chunk(int stream, int chunk, Change change) {
+  ChunkState& state = chunk_state(stream, chunk);
+  if (!state.ready.empty()) open_.erase({state.holders, chunk, stream});
+  change(state);
+  if (!state.ready.empty()) open_.insert({state.holders, chunk, stream});
+}
+
+template <typename Change>
+void Scheduler::change_model(int model, Change change) {
+  ModelQueue& queue = models_[model];
+  if (!queue.jobs.empty()) open_models_.erase({queue.workers, model});
+  change(queue);
+  if (!queue.jobs.empty()) open_models_.insert({queue.workers, model});
+}
+
+void Scheduler::finish_if_done() {
+  if (finished_) return;
+  FinishReason reason = FinishReason::kComplete;
+  if (work_left_ > 0) {
+    const bool quiet = idle_.size() == num_alive_;
+    if (too_many_failures_ && quiet) {
+      reason = FinishReason::kTooManyFailures;
+    } else if (draining_ && quiet) {
+      reason = FinishReason::kDrained;
+    } else if (num_alive_ == 0 && now_ - last_alive_ >= options_.heartbeat_timeout_s) {
+      reason = FinishReason::kNoWorkers;
+    } else {
+      return;
+    }
+  }
+  finished_ = true;
+  commands_.push_back(Finished{reason});
+}
+
+}  // namespace squant::runner

@@ -1,0 +1,252 @@
+// Which worker does what, when: a pure state machine. Events and the time in, commands out; no MPI, no clock, no
+// threads, no files. The same events at the same times give the same commands.
+//
+// The grid: rows are jobs, columns are chunks of images, a cell is one job on one chunk. Jobs that share data set and
+// input shape form a stream and share its chunks. A tile is one chunk times some jobs of its stream: the worker loads
+// the chunk once for all of them. Before its first tile a job is prepared (quantized, its ranges calibrated) once.
+//
+//   order        Preparations first, then chunks in ascending order, so that all rows converge together.
+//   affinity     A worker goes on with the chunk it has loaded while cells of it are ready; else it takes the chunk that
+//                the fewest workers have. It prepares jobs of the model it prepared last, if there are any.
+//   tile size    As many jobs as fit in `tile_target_s`, from measured costs; one job while nothing is known; smaller at
+//                the end.
+//   faults       A failed cell is tried again on another worker, alone, up to `max_retries` times; then its job is given
+//                up. The cells of a lost worker go the same way. A worker whose failures succeed elsewhere three times is
+//                dropped.
+// An event costs O(log n) in workers, jobs and chunks, apart from the cells that it makes ready or gives away.
+#pragma once
+
+#include <compare>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <limits>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "runner/cost_model.h"
+
+namespace squant::runner {
+
+using TaskId = std::int64_t;
+
+struct SchedulerJob {
+  int stream = 0;
+  int model = 0;            // jobs of one model share a checkpoint
+  bool prepared = false;    // ranges are known
+  std::vector<int> chunks;  // that are not finished: indices into the stream, ascending
+};
+
+struct SchedulerInput {
+  std::vector<std::vector<std::int64_t>> streams;  // images of each chunk
+  std::vector<SchedulerJob> jobs;
+};
+
+struct SchedulerOptions {
+  double tile_target_s = 1.5;
+  std::size_t max_group = 256;        // jobs of a tile
+  double heartbeat_timeout_s = 60;    // a worker not heard of for so long is lost
+  double task_limit_s = 1800;         // ... and one whose task takes longer, also by a factor of 20 than expected
+  int max_retries = 2;
+  int max_failures = 0;               // stop when so many jobs were given up; 0: never
+  bool repeat_slow_tiles = false;     // idle workers repeat tiles that others still run; the first answer counts
+};
+
+// --- events
+struct WorkerJoined { int worker = 0; };  // also one that was lost and comes back
+struct WorkerLost { int worker = 0; std::string why; };
+struct Heartbeat { int worker = 0; };
+struct PreparationDone { int worker = 0; TaskId task = 0; };
+struct CellAnswer {
+  double compute_s = 0;
+  std::uint64_t fingerprint = 0;  // of the answer: equal answers have equal ones; 0: cannot be compared
+  std::string error;              // not empty: this cell failed
+};
+struct TileDone { int worker = 0; TaskId task = 0; std::vector<CellAnswer> answers; };  // in the order of the assignment
+struct TaskFailed { int worker = 0; TaskId task = 0; std::string reason; };
+struct Drain {};               // hand out nothing more
+struct Pause { bool on = true; };  // hand out nothing until Pause{false}
+struct Tick {};                // time passes
+using Event = std::variant<WorkerJoined, WorkerLost, Heartbeat, PreparationDone, TileDone, TaskFailed, Drain, Pause, Tick>;
+
+// --- commands
+struct AssignPreparation { int worker = 0; TaskId task = 0; int job = 0; };
+struct AssignTile { int worker = 0; TaskId task = 0; int stream = 0; int chunk = 0; std::vector<int> jobs; };
+struct AcceptPreparation { int worker = 0; TaskId task = 0; int job = 0; };
+// The answer at `index` of the TileDone event counts: exactly once for each cell.
+struct AcceptCell { int worker = 0; int job = 0; int chunk = 0; std::size_t index = 0; };
+struct JobFinished { int job = 0; };
+// A try failed and will be repeated.
+struct TryFailed { int worker = 0; int job = 0; int attempt = 0; std::string reason; };
+// No more tries: the job has failed.
+struct GiveUp { int worker = 0; int job = 0; std::string reason; };
+struct DropWorker { int worker = 0; std::string why; };
+// Two workers gave different answers to one cell of an exact job: hardware or software is at fault.
+struct Contradiction { int job = 0; int chunk = 0; int first_worker = 0; int second_worker = 0; };
+enum class FinishReason : std::uint8_t { kComplete, kDrained, kTooManyFailures, kNoWorkers };
+// Nothing is awaited any more. Sent once; with kComplete every job is finished or given up.
+struct Finished { FinishReason reason = FinishReason::kComplete; };
+using Command = std::variant<AssignPreparation, AssignTile, AcceptPreparation, AcceptCell, JobFinished, TryFailed, GiveUp,
+                             DropWorker, Contradiction, Finished>;
+
+class Scheduler {
+ public:
+  // Throws std::invalid_argument for indices out of range.
+  Scheduler(const SchedulerInput& input, const SchedulerOptions& options);
+
+  // `now` in seconds, never less than in the call before. Events of unknown workers and tasks are ignored.
+  std::vector<Command> handle(const Event& event, double now);
+
+  bool finished() const { return finished_; }
+  std::size_t num_alive() const { return num_alive_; }
+  std::size_t num_idle() const { return idle_.size(); }
+  bool alive(int worker) const;
+  // Seconds until the end, from measured costs; none while they are unknown.
+  std::optional<double> remaining_s() const;
+
+ private:
+  static constexpr int kNone = -1;
+  static constexpr int kPreparation = -1;  // in place of a chunk
+
+  // One job on one chunk, or the preparation of one job.
+  struct Cell {
+    bool wanted = false;         // not finished when the sweep began
+    bool done = false;
+    std::uint8_t running = 0;    // on live workers
+    std::uint8_t attempts = 0;   // failed ones
+    int worker = kNone;          // that answered, or that failed last
+    bool failed_by_error = false;  // the last failure was the worker's answer, not its loss
+    std::uint64_t fingerprint = 0;
+  };
+  struct JobState {
+    int stream = 0;
+    int model = 0;
+    bool given_up = false;
+    std::int64_t cells_left = 0;
+    Cell preparation;
+    std::vector<Cell> cells;  // by chunk
+  };
+  struct ChunkState {
+    std::int64_t images = 0;
+    int holders = 0;      // live workers that have it loaded
+    std::set<int> ready;  // jobs: prepared, wanted, not running, not waiting for a retry
+  };
+  struct Task {
+    int worker = kNone;  // kNone: given away, a late answer is still welcome
+    int stream = 0;
+    int chunk = kPreparation;
+    std::vector<int> jobs;
+    double started = 0;
+  };
+  struct WorkerState {
+    bool alive = false;
+    bool banned = false;  // dropped for its failures: does not come back
+    double heard = 0;
+    double watched = 0;   // its entry in watch_
+    double deadline = std::numeric_limits<double>::infinity();  // of its task
+    TaskId task = 0;      // 0: idle
+    int stream = kNone, chunk = kNone;  // loaded
+    int model = kNone;                  // prepared last
+    int strikes = 0;
+  };
+  struct RetryCell { int job = 0; int chunk = 0; };
+
+  void on(const WorkerJoined& event);
+  void on(const WorkerLost& event);
+  void on(const Heartbeat& event);
+  void on(const PreparationDone& event);
+  void on(const TileDone& event);
+  void on(const TaskFailed& event);
+  void on(const Drain& event);
+  void on(const Pause& event);
+  void on(const Tick& event);
+
+  Cell& cell(int job, int chunk);
+  JobState& job_state(int job) { return jobs_[static_cast<std::size_t>(job)]; }
+  ChunkState& chunk_state(int stream, int chunk);
+  void heard(WorkerState& state, int worker);
+  void set_watch(int worker);
+  // The task that `worker` reports on, taken out of the books; the worker is idle afterwards.
+  struct Ended {
+    Task task;
+    bool late = false;  // the worker had been given up on, and the task given away
+  };
+  std::optional<Ended> end_task(int worker, TaskId task);
+  void lose(int worker, const std::string& why);
+  void cell_failed(int worker, int job, int chunk, bool by_error, const std::string& reason);
+  void give_up(int worker, int job, const std::string& reason);
+  void cell_done(int worker, int job, int chunk, std::size_t index, std::uint64_t fingerprint);
+  void preparation_done(int worker, TaskId task, int job);
+  void blame(const Cell& cell, int worker_that_succeeded);
+
+  void dispatch();
+  bool has_work() const { return !retries_.empty() || !open_models_.empty() || !open_.empty(); }
+  bool assign(int worker);
+  bool assign_retry(int worker);
+  bool assign_loaded(int worker);
+  bool assign_preparation(int worker);
+  bool assign_open(int worker);
+  bool assign_repeat(int worker);
+  void start_preparation(int worker, int job);
+  void start_tile(int worker, int stream, int chunk, std::vector<int> jobs);
+  std::vector<int> take_group(int worker, int stream, int chunk);
+  TaskId start(int worker, Task task);
+  double task_limit_s(int worker, const Task& task) const;
+  double target_s() const;
+  void load_chunk(int worker, int stream, int chunk);
+  template <typename Change>
+  void change_chunk(int stream, int chunk, Change change);
+  template <typename Change>
+  void change_model(int model, Change change);
+  void finish_if_done();
+
+  SchedulerOptions options_;
+  double now_ = 0;
+  bool started_ = false;
+  std::vector<Command> commands_;
+
+  std::vector<JobState> jobs_;
+  std::vector<std::vector<ChunkState>> streams_;
+  std::int64_t work_left_ = 0;          // preparations and cells of jobs that are not given up
+  std::int64_t preparations_left_ = 0;  // of these
+  int num_given_up_ = 0;
+  CostModel costs_;
+
+  // Chunks with ready cells: fewest holders first, then the earliest.
+  struct OpenKey {
+    int holders = 0, chunk = 0, stream = 0;
+    auto operator<=>(const OpenKey&) const = default;
+  };
+  std::set<OpenKey> open_;
+  // Jobs to prepare, by model, and the models that have some: fewest workers on it first.
+  struct ModelQueue {
+    std::set<int> jobs;
+    int workers = 0;
+  };
+  std::map<int, ModelQueue> models_;
+  std::set<std::pair<int, int>> open_models_;
+  // Cells to try again, by the worker that failed last.
+  std::map<int, std::deque<RetryCell>> retries_;
+
+  std::unordered_map<int, WorkerState> workers_;
+  std::set<int> idle_;
+  std::size_t num_alive_ = 0;
+  double last_alive_ = 0;
+  std::set<std::pair<double, int>> watch_;  // the time at which a live worker is lost if nothing happens
+  std::unordered_map<TaskId, Task> tasks_;
+  std::set<std::pair<double, TaskId>> running_tiles_;  // by start, not yet repeated
+  TaskId next_task_ = 1;
+
+  bool draining_ = false;
+  bool paused_ = false;
+  bool too_many_failures_ = false;
+  bool finished_ = false;
+};
+
+}  // namespace squant::runner
