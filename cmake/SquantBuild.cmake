@@ -32,6 +32,10 @@ add_library(squant_warnings INTERFACE)
 target_compile_options(squant_warnings INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion>
   $<$<AND:$<BOOL:${SQUANT_WERROR}>,$<COMPILE_LANGUAGE:CXX>>:-Werror>)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  # GCC 12 sees overlaps in "literal" + std::string that cannot be: https://gcc.gnu.org/bugzilla/show_bug.cgi?id=105651
+  target_compile_options(squant_warnings INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-restrict>)
+endif()
 
 # squant_library(NAME SOURCES...): one static library of a room, include root = repository root.
 function(squant_library name)
