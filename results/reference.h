@@ -2,7 +2,8 @@
 //
 //   {"source": "SQuant, ICLR 2022, tables 1-3", "tolerance": 0.2,
 //    "values": [{"model": "resnet18", "bits": "w4a4", "mode": "squant", "top1": 66.14, "source": "table 1"}, ...]}
-// `mode` is "float" for bits "float". `source` and `tolerance` of a value default to the file's.
+// `mode` is "float" for bits "float". `source` and `tolerance` of a value default to the file's. The value of a model's
+// float network is also the baseline of its other values. `note` may stand in both places, `$schema` in the file.
 #pragma once
 
 #include <optional>
@@ -15,7 +16,7 @@ namespace squant::results {
 
 class Reference {
  public:
-  // Throws std::invalid_argument naming path and key; unknown keys are errors.
+  // Throws std::invalid_argument with a line "PATH:LINE: key: what" for each thing that is wrong; unknown keys are errors.
   static Reference load(const std::string& path);
   // No value: the verdict is "no reference".
   std::optional<ReferenceValue> find(const std::string& model, const std::string& bits, const std::string& mode) const;

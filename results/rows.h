@@ -147,7 +147,12 @@ struct ResultRow {
   std::optional<double> quantize_ms;
   std::optional<double> images_per_s;  // num_images over the tiles' compute time
   std::string failure;       // last reason
+  std::optional<double> calibrate_ms;
+  double compute_ms = 0;     // all tiles
+  std::string completed_at;  // empty: not complete
   std::int64_t run_id = 0;   // the run that reference and verdict are of: the latest with a reference, else the latest
+  std::optional<double> reference_baseline_pct;
+  std::int64_t job_id = 0;   // in this database, in the order of addition
 };
 
 }  // namespace squant::results

@@ -74,12 +74,13 @@ CREATE INDEX evaluation_by_float_baseline ON evaluation (checkpoint_sha256, data
   WHERE weight_bits = 0 AND activation_bits = 0;
 
 -- An evaluation on the first `num_images` images. Its tiles start at multiples of `chunk` and the last one may be short.
+-- A job of 0 images is quantized and timed only.
 CREATE TABLE job (
   job_id        INTEGER PRIMARY KEY,
   identity      TEXT NOT NULL UNIQUE,        -- hex SHA-256
   evaluation_id INTEGER NOT NULL REFERENCES evaluation,
-  num_images    INTEGER NOT NULL CHECK (num_images > 0),
-  chunk         INTEGER NOT NULL CHECK (chunk > 0),
+  num_images    INTEGER NOT NULL CHECK (num_images >= 0),
+  chunk         INTEGER NOT NULL CHECK (chunk > 0 OR num_images = 0),
   config_json   TEXT NOT NULL
 ) STRICT;
 CREATE INDEX job_by_evaluation ON job (evaluation_id);
@@ -96,7 +97,7 @@ CREATE TABLE total (
   compute_ms   REAL NOT NULL,
   ci_low_pct   REAL NOT NULL,
   ci_high_pct  REAL NOT NULL,
-  completed_at TEXT       -- when the last tile finished; NULL: tiles are missing
+  completed_at TEXT       -- when the last tile (of 0 images: the preparation) finished; NULL: something is missing
 ) STRICT;
 
 -- A job as part of a run: what it is compared with there, and how that ended once the job was complete.

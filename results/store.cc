@@ -282,6 +282,9 @@ void SqliteStore::add_preparation(const PreparationRow& preparation) {
                 layer.range_max, layer.sum_bound, layer.kernel_kind)
           .run();
     }
+    for (const StoredJob& job : jobs_of(evaluation_id)) {
+      if (job.num_images == 0) rebuild_totals(job);
+    }
   });
 }
 
@@ -371,7 +374,7 @@ Totals SqliteStore::load_totals(std::int64_t job_id) {
 }
 
 bool SqliteStore::store_totals(const StoredJob& job, const Totals& totals) {
-  const bool is_complete = totals.num_images == job.num_images;
+  const bool is_complete = job.num_images > 0 ? totals.num_images == job.num_images : !totals.last_finished_at.empty();
   const Interval interval = wilson_interval_pct(totals.num_top1, totals.num_images);
   query("INSERT OR REPLACE INTO total VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
       .bind(job.job_id, totals.num_tiles, totals.num_images, totals.num_top1, totals.num_top5, totals.num_broken,
@@ -383,7 +386,10 @@ bool SqliteStore::store_totals(const StoredJob& job, const Totals& totals) {
 
 void SqliteStore::rebuild_totals(const StoredJob& job) {
   Totals totals;
-  {
+  if (job.num_images == 0) {
+    Query preparation = query("SELECT finished_at FROM job JOIN preparation USING (evaluation_id) WHERE job_id = ?");
+    if (preparation.bind(job.job_id).step()) totals.last_finished_at = preparation.text(0);
+  } else {
     Query tiles = query("SELECT count, num_top1, num_top5, num_broken, digest, compute_ms, finished_at FROM tile"
                         " WHERE evaluation_id = (SELECT evaluation_id FROM job WHERE job_id = ?1) AND first % ?2 = 0"
                         " AND count = min(?2, ?3 - first)");
@@ -533,6 +539,7 @@ JobState SqliteStore::job_state(const JobRow& job) {
     }
     const std::optional<std::int64_t> evaluation_id = find_evaluation(job.evaluation);
     if (!evaluation_id) return state;
+    if (job.num_images > 0 && job.chunk <= 0) throw StoreError("job " + job.identity + " has no chunk size");
     if (is_complete) {
       for (std::int64_t first = 0; first < job.num_images; first += job.chunk) {
         state.finished.push_back({first, std::min(job.chunk, job.num_images - first)});

@@ -39,7 +39,7 @@ std::string add_digests(const std::string& a, const std::string& b) {
 std::string normal_digest(const std::string& digest) { return add_digests(digest, std::string(32, '0')); }
 
 bool is_on_grid(std::int64_t first, std::int64_t count, std::int64_t chunk, std::int64_t num_images) {
-  return first % chunk == 0 && count == std::min(chunk, num_images - first);
+  return chunk > 0 && first % chunk == 0 && count == std::min(chunk, num_images - first);
 }
 
 void Totals::add(const TileRow& tile) {

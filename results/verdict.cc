@@ -80,6 +80,7 @@ Verdict judge(const VerdictInput& input) {
     return {VerdictKind::kUnfinished,
             progress + " evaluated: " + number(top1) + "% so far, " + interval_text(interval) + broken};
   }
+  if (input.num_images == 0) return {VerdictKind::kNoReference, "quantized and timed, no images evaluated"};
   if (!input.reference) {
     return {VerdictKind::kNoReference, "no reference value to compare " + number(top1) + "% with" + broken};
   }

@@ -1,7 +1,8 @@
 -- The views users query. Their names and columns stay from one schema version to the next; columns may be added.
 -- They need no function beyond SQLite's own. Every column: docs/database.md.
 
--- One row a job. Reference and verdict are those of the latest run that had a reference, else of the latest run.
+-- One row a job. Reference, verdict and checkpoint path are those of the latest run that had a reference for the job,
+-- else of the latest run.
 CREATE VIEW results AS
 SELECT e.model, e.bits, e.mode,
        t.num_images, t.num_top1, t.num_top5,
@@ -29,7 +30,7 @@ SELECT e.model, e.bits, e.mode,
        e.numerics_version,
        j.chunk, t.compute_ms, t.completed_at,
        l.run_id, l.reference_baseline_pct,
-       j.identity, e.evaluation, j.config_json, j.job_id
+       e.evaluation, j.config_json, j.identity, j.job_id
 FROM job j
 JOIN evaluation e USING (evaluation_id)
 JOIN total t USING (job_id)
@@ -50,7 +51,7 @@ SELECT l.run_id, r.experiment_name, e.model, e.bits, e.mode,
             ELSE printf('%d of %d images evaluated', t.num_images, j.num_images) END AS verdict_text,
        100.0 * t.num_top1 / nullif(t.num_images, 0) AS top1_pct,
        l.reference_top1_pct, l.tolerance, l.reference_source, l.reference_baseline_pct,
-       t.num_images, j.num_images AS num_planned, l.judged_at, j.identity
+       t.num_images, j.num_images AS num_planned, l.judged_at, l.checkpoint_path, j.identity
 FROM run_job l
 JOIN run r USING (run_id)
 JOIN job j USING (job_id)
