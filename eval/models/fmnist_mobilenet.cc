@@ -15,15 +15,14 @@ int separable_block(Graph& graph, int input, const std::string& name, std::int64
 
 Graph build() {
   Graph graph({1, 28, 28});
-  int x = graph.conv(graph.input(), "stem.conv", 32, Window::square(3, 1, 1));
+  int x = graph.conv(graph.input(), "stem.conv", 16, Window::square(3, 1, 1));
   x = graph.relu6(graph.batch_norm(x, "stem.bn"));
   x = separable_block(graph, x, "block1", 64, 2);
   x = separable_block(graph, x, "block2", 64, 1);
   x = separable_block(graph, x, "block3", 128, 2);
   x = separable_block(graph, x, "block4", 128, 1);
-  x = separable_block(graph, x, "block5", 128, 1);
+  x = separable_block(graph, x, "block5", 256, 1);
   x = separable_block(graph, x, "block6", 256, 1);
-  x = separable_block(graph, x, "block7", 256, 1);
   graph.linear(graph.global_avg_pool(x), "classifier", 10);
   return graph;
 }
