@@ -35,6 +35,13 @@ class StoreFull : public StoreError {
   using StoreError::StoreError;
 };
 
+// A result contradicts the one that is stored for the same images: a hardware or software fault. Nothing of the batch
+// was written.
+class StoreConflict : public StoreError {
+ public:
+  using StoreError::StoreError;
+};
+
 inline constexpr int kSchemaVersion = 1;
 
 struct TileRange {
@@ -75,7 +82,7 @@ class Store {
   virtual void add_jobs(std::int64_t run_id, std::span<const PlannedJob> jobs) = 0;
   virtual void add_preparation(const PreparationRow& preparation) = 0;
   // All or nothing, durable on return. A tile that is stored already with the same counts and digest is ignored; with
-  // another digest: throws StoreError that says so (hardware or software fault); without digest the first one stays.
+  // another digest: throws StoreConflict that says so; without digest the first one stays.
   // Partial tiles that a larger one of the same start covers stay; each job reads only tiles of its own grid.
   // Run and rank must be known by begin_run() and add_worker(). Jobs that become complete are judged here, and a float
   // job's completion judges again those it is the baseline of.
