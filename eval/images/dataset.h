@@ -15,7 +15,14 @@ struct DatasetSpec {
   std::string format;  // "idx", "fashion-mnist", "image_folder" (docs/datasets.md)
   std::string images;  // idx: the images file (.gz or not); fashion-mnist: "test" or "train"; image_folder: the folder
   std::string labels;  // idx: the labels file; image_folder: the list of class names (sorted WNIDs), or of "file label"
-  std::string cache;   // image_folder: folder of the packed cache; empty: the user's cache folder
+  std::string cache;   // image_folder: folder of the packed cache; empty: the user's cache folder; "none": no cache
+};
+
+// Where the pictures of a chunk came from.
+struct LoadStats {
+  std::int64_t decoded = 0;
+  std::int64_t from_cache = 0;
+  std::string cache_problem;  // not empty: why the packed cache is not used, or is read only
 };
 
 // A range of images, decoded: pixels [count, H, W, C] as uint8, row-major.
@@ -27,6 +34,7 @@ struct ImageChunk {
   std::vector<std::int32_t> labels;       // in [0, num_classes)
   std::vector<std::int64_t> broken;       // indices (of the data set) that could not be decoded: pixels are 0
   std::vector<std::string> broken_why;    // parallel: path and reason
+  LoadStats stats;
 };
 
 class Dataset {
@@ -38,6 +46,7 @@ class Dataset {
   // Hex SHA-256 over what decides labels and pixels: file names, sizes and labels (idx: the files' inflated bytes).
   virtual std::string fingerprint() const = 0;
   // Images [first, first + count) scaled and cropped to `shape` (same channels). Decodes with up to `num_threads`.
+  // A picture that cannot be decoded is no error: it is listed in `broken`. One call at a time.
   // Throws std::invalid_argument for a range outside the data set or a shape this data set cannot give.
   virtual ImageChunk load(std::int64_t first, std::int64_t count, const Shape& shape, int num_threads) = 0;
 };

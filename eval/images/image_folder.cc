@@ -1,0 +1,205 @@
+#include "eval/images/image_folder.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <exception>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <stdexcept>
+#include <thread>
+#include <utility>
+
+#include "eval/checkpoint/checkpoint.h"
+#include "eval/images/file_bytes.h"
+#include "eval/images/packed_cache.h"
+#include "eval/images/picture.h"
+#include "eval/images/picture_list.h"
+
+namespace squant::eval {
+namespace {
+
+// Larger ones are refused: [kMaxSize, kMaxSize, 3] is the memory of one picture.
+constexpr std::int64_t kMaxSize = 4096;
+
+// Names, sizes and labels; not the bytes, which would mean reading the whole data set before every sweep.
+std::string fingerprint_of(const PictureList& list) {
+  std::string text = "image_folder 1 " + std::to_string(list.num_classes) + '\n';
+  for (const PictureFile& file : list.files) {
+    text += file.path;
+    text += '\0';
+    text += std::to_string(file.size_bytes) + ' ' + std::to_string(file.label) + '\n';
+  }
+  return sha256_hex(text.data(), text.size());
+}
+
+// Calls work(i, reader, bytes) for each i in [0, count) from up to `num_threads` threads, each with a reader and memory of
+// its own. The first exception is thrown on.
+template <typename Work>
+void for_each_picture(std::int64_t count, int num_threads, const Work& work) {
+  std::atomic<std::int64_t> next{0};
+  std::mutex mutex;
+  std::exception_ptr error;
+  const auto run = [&] {
+    try {
+      PictureReader reader;
+      std::vector<std::uint8_t> bytes;
+      for (std::int64_t i = next++; i < count; i = next++) work(i, reader, bytes);
+    } catch (...) {
+      const std::lock_guard lock(mutex);
+      if (!error) error = std::current_exception();
+      next = count;
+    }
+  };
+  std::vector<std::jthread> helpers;
+  const std::int64_t num_helpers = std::min<std::int64_t>(num_threads, count) - 1;
+  for (std::int64_t i = 0; i < num_helpers; ++i) helpers.emplace_back(run);
+  run();
+  helpers.clear();
+  if (error) std::rethrow_exception(error);
+}
+
+class ImageFolder final : public Dataset {
+ public:
+  explicit ImageFolder(const DatasetSpec& spec)
+      : folder_(spec.images), list_(list_pictures(spec.images, spec.labels)), fingerprint_(fingerprint_of(list_)) {
+    if (spec.cache == "none") {
+      cache_problem_ = "switched off";
+    } else if (!spec.cache.empty()) {
+      cache_folder_ = spec.cache;
+    } else if (const std::string user = user_cache_dir(); !user.empty()) {
+      cache_folder_ = user + "/images";
+    } else {
+      give_up_cache("neither XDG_CACHE_HOME nor HOME says where to keep it");
+    }
+  }
+
+  std::int64_t size() const override { return static_cast<std::int64_t>(list_.files.size()); }
+  std::int64_t num_classes() const override { return list_.num_classes; }
+  std::string fingerprint() const override { return fingerprint_; }
+  ImageChunk load(std::int64_t first, std::int64_t count, const Shape& shape, int num_threads) override;
+
+ private:
+  enum class Outcome : std::uint8_t { kFromCache, kDecoded, kBroken };
+
+  PackedCache* cache_for(std::int64_t size);
+  void store(PackedCache& cache, std::int64_t index, const FileVersion& version, const std::uint8_t* pixels);
+  void give_up_cache(const std::string& why);
+
+  std::string folder_;
+  PictureList list_;
+  std::string fingerprint_;
+  std::string cache_folder_;  // empty: no cache
+  std::map<std::int64_t, std::unique_ptr<PackedCache>> caches_;  // by size
+  std::mutex mutex_;                                             // guards the two below while threads decode
+  bool writable_ = true;
+  std::string cache_problem_;
+};
+
+void ImageFolder::give_up_cache(const std::string& why) {
+  writable_ = false;
+  cache_problem_ = why;
+  spdlog::warn("packed pictures: {}; pictures that are not packed yet are decoded again for every use", why);
+}
+
+PackedCache* ImageFolder::cache_for(std::int64_t size) {
+  if (cache_folder_.empty()) return nullptr;
+  std::unique_ptr<PackedCache>& cache = caches_[size];
+  if (cache == nullptr) {
+    try {
+      cache = std::make_unique<PackedCache>(cache_folder_, fingerprint_, this->size(), size);
+    } catch (const CacheError& error) {
+      cache_folder_.clear();
+      give_up_cache(error.what());
+      return nullptr;
+    }
+    if (cache->read_only()) give_up_cache(cache->path() + " is read only");
+  }
+  return cache.get();
+}
+
+void ImageFolder::store(PackedCache& cache, std::int64_t index, const FileVersion& version,
+                        const std::uint8_t* pixels) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!writable_) return;
+  }
+  try {
+    cache.put(index, version, pixels);
+  } catch (const CacheError& error) {
+    const std::lock_guard lock(mutex_);
+    if (writable_) give_up_cache(error.what());
+  }
+}
+
+ImageChunk ImageFolder::load(std::int64_t first, std::int64_t count, const Shape& shape, int num_threads) {
+  check_image_range(*this, first, count, folder_);
+  if (shape.channels != 3 || shape.height != shape.width || shape.height < 1 || shape.height > kMaxSize) {
+    throw std::invalid_argument(folder_ + ": pictures are given as 3 x S x S with S up to " + std::to_string(kMaxSize) +
+                                ", the network wants " + std::to_string(shape.channels) + " x " +
+                                std::to_string(shape.height) + " x " + std::to_string(shape.width));
+  }
+  PackedCache* cache = cache_for(shape.height);
+  const std::int64_t picture_bytes = shape.size();
+  ImageChunk chunk;
+  chunk.first = first;
+  chunk.count = count;
+  chunk.shape = shape;
+  chunk.pixels.resize(static_cast<std::size_t>(count * picture_bytes));
+  chunk.labels.resize(static_cast<std::size_t>(count));
+  std::vector<Outcome> outcomes(static_cast<std::size_t>(count));
+  std::vector<std::string> reasons(static_cast<std::size_t>(count));
+
+  for_each_picture(count, num_threads, [&](std::int64_t i, PictureReader& reader, std::vector<std::uint8_t>& bytes) {
+    const auto at = static_cast<std::size_t>(i);
+    const PictureFile& file = list_.files[static_cast<std::size_t>(first + i)];
+    const FileVersion version{file.size_bytes, file.modified_ns};
+    std::uint8_t* pixels = chunk.pixels.data() + i * picture_bytes;
+    chunk.labels[at] = file.label;
+    if (cache != nullptr && cache->get(first + i, version, pixels)) {
+      outcomes[at] = Outcome::kFromCache;
+      return;
+    }
+    const std::string path = folder_ + "/" + file.path;
+    try {
+      read_file(path, bytes);
+      if (static_cast<std::int64_t>(bytes.size()) != file.size_bytes) throw PictureError("changed during the sweep");
+      reader.read(bytes, shape.height, pixels);
+    } catch (const PictureError& error) {
+      outcomes[at] = Outcome::kBroken;
+      reasons[at] = path + ": " + error.what();
+    } catch (const std::invalid_argument& error) {
+      outcomes[at] = Outcome::kBroken;
+      reasons[at] = error.what();
+    }
+    if (outcomes[at] == Outcome::kBroken) {
+      std::memset(pixels, 0, static_cast<std::size_t>(picture_bytes));
+    } else {
+      outcomes[at] = Outcome::kDecoded;
+      if (cache != nullptr) store(*cache, first + i, version, pixels);
+    }
+  });
+
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    if (outcomes[at] == Outcome::kFromCache) ++chunk.stats.from_cache;
+    if (outcomes[at] == Outcome::kDecoded) ++chunk.stats.decoded;
+    if (outcomes[at] != Outcome::kBroken) continue;
+    chunk.broken.push_back(first + i);
+    chunk.broken_why.push_back(std::move(reasons[at]));
+  }
+  chunk.stats.cache_problem = cache_problem_;
+  return chunk;
+}
+
+}  // namespace
+
+std::unique_ptr<Dataset> open_image_folder(const DatasetSpec& spec) {
+  if (spec.images.empty()) throw std::invalid_argument("data set of format \"image_folder\": give \"images\", a folder");
+  return std::make_unique<ImageFolder>(spec);
+}
+
+}  // namespace squant::eval
