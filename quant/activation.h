@@ -1,4 +1,5 @@
-// Data-free activation ranges, and the affine code of one activation tensor. Formulas: quant/ALGORITHM.md, "Activations".
+// Data-free activation ranges, and the affine code of one activation tensor. Formulas:
+// quant/ALGORITHM.md, "Activations".
 #pragma once
 
 #include <cstdint>
@@ -7,8 +8,9 @@
 
 namespace squant::quant {
 
-// Statistics of one tensor, in double, summed in an order that depends only on `size`: blocks of 65,536 elements in
-// memory order, then over the blocks. The result does not depend on the number of threads.
+// Statistics of one tensor, in double, summed in an order that depends only on `size`: blocks of
+// 65,536 elements in memory order, then over the blocks. The result does not depend on the number
+// of threads.
 struct ActivationStats {
   std::int64_t size = 0;
   std::int64_t num_positive = 0;
@@ -26,9 +28,11 @@ struct ActivationRange {
   float max = 0;
 };
 // range = sigma * stddev, see ALGORITHM.md. Throws std::invalid_argument for bits outside [2, 8].
-ActivationRange activation_range(const ActivationStats& stats, int bits, double sigma, Rounding rounding);
+ActivationRange activation_range(const ActivationStats& stats, int bits, double sigma,
+                                 Rounding rounding);
 
-// code = clamp(round_half_even(scale * x - zero_point), lo, hi); x is restored as (code + zero_point) / scale.
+// code = clamp(round_half_even(scale * x - zero_point), lo, hi); x is restored as (code +
+// zero_point) / scale.
 struct ActivationAffine {
   float scale = 1;
   float zero_point = 0;  // an integer

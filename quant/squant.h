@@ -1,23 +1,20 @@
 // SQuant: float weights to integer codes, without data.
 //
-// Source: Guo et al., "SQuant: On-the-Fly Data-Free Quantization via Diagonal Hessian Approximation", ICLR 2022
-// (arXiv 2202.07471). The rounding rules, to the last bit, and the notation: quant/ALGORITHM.md.
+// Source: Guo et al., "SQuant: On-the-Fly Data-Free Quantization via Diagonal Hessian
+// Approximation", ICLR 2022 (arXiv 2202.07471). The rounding rules, to the last bit, and the
+// notation: quant/ALGORITHM.md.
 #pragma once
 
 #include <cstdint>
 #include <span>
 #include <string>
-#include <vector>
+
+#include "quant/mode.h"
 
 namespace squant::quant {
 
-// Which corrections follow rounding to nearest (paper, Table 4): E element, K kernel, C output channel.
-enum class Mode : std::uint8_t { kE, kEK, kEC, kEKC };
-
-// kCurrent rounds half to even; kPaper is the release that produced the paper's figures: clamp, then half up.
-enum class Rounding : std::uint8_t { kCurrent, kPaper };
-
-// "squant-e", "squant-k", "squant-c", "squant": the names of the paper's scripts. "current", "paper".
+// "squant-e", "squant-k", "squant-c", "squant": the names of the paper's scripts. "current",
+// "paper".
 const char* mode_name(Mode mode);
 const char* rounding_name(Rounding rounding);
 // Throw std::invalid_argument that lists the known names.
@@ -26,6 +23,8 @@ Rounding parse_rounding(const std::string& name);
 
 inline constexpr int kMinBits = 2;
 inline constexpr int kMaxBits = 8;
+// Weights of one output channel: their errors are summed exactly in 64 bits.
+inline constexpr std::int64_t kMaxRow = std::int64_t{1} << 24;
 
 // An OIHW weight seen as [O, I, K], row-major.
 struct WeightShape {
@@ -37,8 +36,8 @@ struct WeightShape {
   std::int64_t size() const { return out * row(); }
 };
 
-// The shape of a state-dict tensor of rank >= 2: [O, I, spatial...]. Throws std::invalid_argument, naming `tensor`,
-// for a lower rank, a dimension below 1 or a size that overflows.
+// The shape of a state-dict tensor of rank >= 2: [O, I, spatial...]. Throws std::invalid_argument,
+// naming `tensor`, for a lower rank, a dimension below 1 or a size that overflows.
 WeightShape weight_shape(std::span<const std::int64_t> dimensions, const std::string& tensor);
 
 struct SquantOptions {
@@ -50,20 +49,23 @@ struct SquantOptions {
 
 // One weight tensor to quantize; all memory is the caller's (host).
 struct SquantTensor {
-  std::string name;                // for error messages
+  std::string name;  // for error messages
   WeightShape shape;
   const float* weights = nullptr;  // [O, I, K], finite
   std::int8_t* codes = nullptr;    // [O, I, K], written: each in [-2^(bits-1), 2^(bits-1) - 1]
   float* scale = nullptr;          // [O], written: codes per unit of weight, > 0
-  float* zero_point = nullptr;     // [O], written: a weight is restored as (code + zero_point) / scale
+  float* zero_point = nullptr;  // [O], written: a weight is restored as (code + zero_point) / scale
 };
 
 // Quantizes every tensor in one call; channels of all tensors share the threads. Thread-safe.
-// Throws std::invalid_argument before writing anything for bits outside [2, 8], an empty shape or a null pointer, and
-// for a NaN or infinite weight (naming tensor and index), after which the outputs are unspecified.
+// Throws std::invalid_argument, naming the tensor, before writing anything for bits outside [2, 8],
+// an empty shape, a channel of more than kMaxRow weights or a null pointer; and for a NaN or
+// infinite weight (naming its index, of several the lowest) or a channel whose scale or zero point
+// overflows float32, after which the outputs are unspecified.
 void squant_cpu(std::span<const SquantTensor> tensors, const SquantOptions& options);
 
-// What the corrections did to one tensor. Errors are code - x in units of one code step (x unclamped).
+// What the corrections did to one tensor. Errors are code - x in units of one code step (x
+// unclamped).
 struct SquantErrors {
   double squared = 0;      // sum of squared errors over all elements
   double max_kernel = 0;   // largest |sum of errors| of a weight kernel

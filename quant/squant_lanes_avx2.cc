@@ -1,0 +1,7 @@
+// Eight lanes; compiled with -mavx2.
+#define SQ_LANES 8
+#include "quant/squant_lanes_impl.h"
+
+namespace squant::quant {
+SQ_DEFINE_LANE_LOOPS(kLaneLoopsAvx2);
+}  // namespace squant::quant
