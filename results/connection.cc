@@ -105,15 +105,6 @@ void set_journal_mode(Connection& connection, JournalMode mode) {
   connection.exec("PRAGMA synchronous = FULL");
 }
 
-std::string immutable_uri(const std::string& path) {
-  std::string uri = "file:";
-  for (const char c : path) {
-    const bool is_special = c == '%' || c == '?' || c == '#';
-    uri += is_special ? (c == '%' ? "%25" : c == '?' ? "%3f" : "%23") : std::string(1, c);
-  }
-  return uri + "?immutable=1";
-}
-
 // A database in WAL mode cannot be read where its -shm file can neither be found nor made. If nothing waits in a
 // -wal file, nobody writes it there, and it can be read as it is.
 bool can_only_be_read_as_is(const std::string& path) {
@@ -124,6 +115,18 @@ bool can_only_be_read_as_is(const std::string& path) {
 }
 
 }  // namespace
+
+std::string file_uri(const std::string& path, const std::string& options) {
+  std::string uri = path.starts_with('/') ? "file://" : "file:";  // an empty authority, so that "//x" is not one
+  for (const char c : path) {
+    if (c == '%' || c == '?' || c == '#') {
+      uri += c == '%' ? "%25" : c == '?' ? "%3f" : "%23";
+    } else {
+      uri += c;
+    }
+  }
+  return options.empty() ? uri : uri + '?' + options;
+}
 
 JournalMode journal_mode_for(std::uint32_t filesystem_type) {
   return is_local_filesystem(filesystem_type) ? JournalMode::kWal : JournalMode::kExclusiveTruncate;
@@ -151,8 +154,8 @@ void throw_store_error(const SQLite::Database& database, const std::string& path
   throw StoreError(text);
 }
 
-Connection::Connection(const std::string& path, const std::string& uri, int flags)
-    : path_(path), database_(uri, flags, kBusyTimeoutMs) {}
+Connection::Connection(const std::string& path, const std::string& uri_options, int flags)
+    : path_(path), database_(file_uri(path, uri_options), flags | SQLite::OPEN_URI, kBusyTimeoutMs) {}
 
 std::unique_ptr<Connection> Connection::open_writer(const std::string& path) {
   if (sqlite3_libversion_number() < kOldestSqlite) {
@@ -162,7 +165,7 @@ std::unique_ptr<Connection> Connection::open_writer(const std::string& path) {
   check_path(path, true);
   std::unique_ptr<Connection> connection;
   try {
-    connection.reset(new Connection(path, path, SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE));
+    connection.reset(new Connection(path, "", SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE));
   } catch (const SQLite::Exception& error) {
     throw StoreError(prefix(path, "open the results database") + error.what());
   }
@@ -186,9 +189,7 @@ std::unique_ptr<Connection> Connection::open_reader(const std::string& path) {
   check_path(path, false);
   std::unique_ptr<Connection> connection;
   try {
-    connection.reset(can_only_be_read_as_is(path)
-                         ? new Connection(path, immutable_uri(path), SQLite::OPEN_READONLY | SQLite::OPEN_URI)
-                         : new Connection(path, path, SQLite::OPEN_READONLY));
+    connection.reset(new Connection(path, can_only_be_read_as_is(path) ? "immutable=1" : "", SQLite::OPEN_READONLY));
   } catch (const SQLite::Exception& error) {
     throw StoreError(prefix(path, "open the results database") + error.what());
   }

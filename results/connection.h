@@ -21,6 +21,9 @@ enum class JournalMode : std::uint8_t { kWal, kExclusiveTruncate };
 // `filesystem_type` is statfs' f_type (linux/magic.h). File systems not known to be local count as network ones.
 JournalMode journal_mode_for(std::uint32_t filesystem_type);
 
+// The file as a URI: no character of the path means anything else. `options`: "mode=ro".
+std::string file_uri(const std::string& path, const std::string& options = {});
+
 // Throws what `error` means: StoreFull, StoreLocked, StoreIncompatible or StoreError.
 [[noreturn]] void throw_store_error(const SQLite::Database& database, const std::string& path,
                                     std::string_view purpose, const SQLite::Exception& error);
@@ -95,7 +98,7 @@ class Connection {
   }
 
  private:
-  Connection(const std::string& path, const std::string& uri, int flags);
+  Connection(const std::string& path, const std::string& uri_options, int flags);
   std::string path_;
   SQLite::Database database_;
   JournalMode journal_mode_ = JournalMode::kWal;

@@ -70,8 +70,7 @@ CREATE TABLE evaluation (
   numerics_version    INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX evaluation_by_cell ON evaluation (model, bits, mode);
-CREATE INDEX evaluation_by_float_baseline ON evaluation (checkpoint_sha256, dataset_fingerprint)
-  WHERE weight_bits = 0 AND activation_bits = 0;
+CREATE INDEX evaluation_by_input ON evaluation (checkpoint_sha256, dataset_fingerprint);
 
 -- An evaluation on the first `num_images` images. Its tiles start at multiples of `chunk` and the last one may be short.
 -- A job of 0 images is quantized and timed only.

@@ -10,10 +10,9 @@
 #include <utility>
 
 #include "results/connection.h"
+#include "results/ledger.h"
 #include "results/result_query.h"
 #include "results/schema.h"
-#include "results/totals.h"
-#include "results/verdict.h"
 #include "results/writer_lock.h"
 
 namespace squant::results {
@@ -42,17 +41,10 @@ std::string counts_text(const TileRow& tile) {
          std::to_string(tile.num_broken) + " broken, digest " + tile.digest.value_or("none");
 }
 
-// A job as the database has it.
-struct StoredJob {
-  std::int64_t job_id = 0;
-  std::int64_t num_images = 0;
-  std::int64_t chunk = 0;
-};
-
 class SqliteStore final : public Store {
  public:
   SqliteStore(std::unique_ptr<Connection> connection, std::int64_t generation)
-      : connection_(std::move(connection)), generation_(generation) {}
+      : connection_(std::move(connection)), ledger_(*connection_), generation_(generation) {}
   ~SqliteStore() override { close(); }
 
   std::int64_t begin_run(const RunRow& run) override;
@@ -105,24 +97,15 @@ class SqliteStore final : public Store {
   std::int64_t need_job(const std::string& identity);
   std::int64_t insert_evaluation(const JobRow& job);
   std::int64_t insert_or_update_job(const JobRow& job);
-  const std::vector<StoredJob>& jobs_of(std::int64_t evaluation_id);
   // false: the same tile is there already.
   bool insert_tile(std::int64_t evaluation_id, const TileRow& tile);
   void check_stored_tile(std::int64_t evaluation_id, const TileRow& tile);
-  Totals load_totals(std::int64_t job_id);
-  // Stores the sums; a job that they complete is judged. Returns whether it is complete.
-  bool store_totals(const StoredJob& job, const Totals& totals);
-  void rebuild_totals(const StoredJob& job);
-  void clear_failures(std::int64_t job_id, std::int64_t before_run_id);
-  void on_complete(std::int64_t job_id);
-  void judge_job(std::int64_t job_id);
-  std::optional<double> baseline_of(std::int64_t job_id);
 
   std::mutex mutex_;
   std::unique_ptr<Connection> connection_;
+  Ledger ledger_;
   std::int64_t generation_ = 0;  // 0: a reader
   std::unordered_map<std::string, std::int64_t> evaluation_ids_;
-  std::unordered_map<std::int64_t, std::vector<StoredJob>> jobs_of_;
 };
 
 void SqliteStore::close() noexcept {
@@ -234,12 +217,12 @@ std::int64_t SqliteStore::insert_or_update_job(const JobRow& job) {
         .run();
     stored.job_id = connection_->database().getLastInsertRowid();
   }
-  rebuild_totals(stored);
+  ledger_.rebuild(stored);
   return stored.job_id;
 }
 
 void SqliteStore::add_jobs(std::int64_t run_id, std::span<const PlannedJob> jobs) {
-  jobs_of_.clear();
+  ledger_.forget_grids();
   write("add jobs", [&] {
     for (const PlannedJob& planned : jobs) {
       const std::int64_t job_id = insert_or_update_job(planned.job);
@@ -255,7 +238,7 @@ void SqliteStore::add_jobs(std::int64_t run_id, std::span<const PlannedJob> jobs
                 reference ? std::optional(reference->source) : std::nullopt,
                 reference ? reference->baseline_top1_pct : std::nullopt)
           .run();
-      judge_job(job_id);
+      ledger_.judge_job(job_id);
     }
   });
 }
@@ -282,23 +265,13 @@ void SqliteStore::add_preparation(const PreparationRow& preparation) {
                 layer.range_max, layer.sum_bound, layer.kernel_kind)
           .run();
     }
-    for (const StoredJob& job : jobs_of(evaluation_id)) {
-      if (job.num_images == 0) rebuild_totals(job);
+    for (const StoredJob& job : ledger_.jobs_of(evaluation_id)) {
+      if (job.num_images == 0) ledger_.rebuild(job);
     }
   });
 }
 
 // --- tiles and their sums
-
-const std::vector<StoredJob>& SqliteStore::jobs_of(std::int64_t evaluation_id) {
-  auto [found, is_new] = jobs_of_.try_emplace(evaluation_id);
-  if (is_new) {
-    Query jobs = query("SELECT job_id, num_images, chunk FROM job WHERE evaluation_id = ?");
-    jobs.bind(evaluation_id);
-    while (jobs.step()) found->second.push_back({jobs.integer(0), jobs.integer(1), jobs.integer(2)});
-  }
-  return found->second;
-}
 
 bool SqliteStore::insert_tile(std::int64_t evaluation_id, const TileRow& tile) {
   return query("INSERT INTO tile VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING")
@@ -344,75 +317,19 @@ void SqliteStore::commit_tiles(std::span<const TileRow> tiles) {
         check_stored_tile(evaluation_id, tile);
         continue;
       }
-      for (const StoredJob& job : jobs_of(evaluation_id)) {
+      for (const StoredJob& job : ledger_.jobs_of(evaluation_id)) {
         if (!is_on_grid(tile.first, tile.count, job.chunk, job.num_images)) continue;
         auto [found, is_new] = changed.try_emplace(job.job_id);
-        if (is_new) found->second = {job, load_totals(job.job_id)};
+        if (is_new) found->second = {job, ledger_.load(job.job_id)};
         found->second.totals.add(tile);
         found->second.run_id = std::max(found->second.run_id, tile.run_id);
       }
     }
     for (const auto& [job_id, change] : changed) {
-      clear_failures(job_id, change.run_id);
-      if (store_totals(change.job, change.totals)) on_complete(job_id);
+      ledger_.clear_failures(job_id, change.run_id);
+      if (ledger_.store(change.job, change.totals)) ledger_.on_complete(job_id);
     }
   });
-}
-
-Totals SqliteStore::load_totals(std::int64_t job_id) {
-  Query found = query("SELECT num_tiles, num_images, num_top1, num_top5, num_broken, digest, compute_ms,"
-                      " coalesce(completed_at, '') FROM total WHERE job_id = ?");
-  found.bind(job_id).step();
-  return {.num_tiles = found.integer(0),
-          .num_images = found.integer(1),
-          .num_top1 = found.integer(2),
-          .num_top5 = found.integer(3),
-          .num_broken = found.integer(4),
-          .digest = found.optional_text(5),
-          .compute_ms = found.real(6),
-          .last_finished_at = found.text(7)};
-}
-
-bool SqliteStore::store_totals(const StoredJob& job, const Totals& totals) {
-  const bool is_complete = job.num_images > 0 ? totals.num_images == job.num_images : !totals.last_finished_at.empty();
-  const Interval interval = wilson_interval_pct(totals.num_top1, totals.num_images);
-  query("INSERT OR REPLACE INTO total VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
-      .bind(job.job_id, totals.num_tiles, totals.num_images, totals.num_top1, totals.num_top5, totals.num_broken,
-            totals.digest, totals.compute_ms, interval.low, interval.high,
-            is_complete ? std::optional(totals.last_finished_at) : std::nullopt)
-      .run();
-  return is_complete;
-}
-
-void SqliteStore::rebuild_totals(const StoredJob& job) {
-  Totals totals;
-  if (job.num_images == 0) {
-    Query preparation = query("SELECT finished_at FROM job JOIN preparation USING (evaluation_id) WHERE job_id = ?");
-    if (preparation.bind(job.job_id).step()) totals.last_finished_at = preparation.text(0);
-  } else {
-    Query tiles = query("SELECT count, num_top1, num_top5, num_broken, digest, compute_ms, finished_at FROM tile"
-                        " WHERE evaluation_id = (SELECT evaluation_id FROM job WHERE job_id = ?1) AND first % ?2 = 0"
-                        " AND count = min(?2, ?3 - first)");
-    tiles.bind(job.job_id, job.chunk, job.num_images);
-    while (tiles.step()) {
-      TileRow tile;
-      tile.count = tiles.integer(0);
-      tile.num_top1 = tiles.integer(1);
-      tile.num_top5 = tiles.integer(2);
-      tile.num_broken = tiles.integer(3);
-      tile.digest = tiles.optional_text(4);
-      tile.compute_ms = tiles.real(5);
-      tile.finished_at = tiles.text(6);
-      totals.add(tile);
-    }
-  }
-  if (store_totals(job, totals)) {
-    on_complete(job.job_id);
-  } else {
-    query("UPDATE run_job SET verdict = NULL, verdict_text = NULL, judged_at = NULL WHERE job_id = ?")
-        .bind(job.job_id)
-        .run();
-  }
 }
 
 // --- failures and verdicts
@@ -426,82 +343,13 @@ void SqliteStore::add_failure(const FailureRow& failure) {
   });
 }
 
-void SqliteStore::clear_failures(std::int64_t job_id, std::int64_t before_run_id) {
-  query("UPDATE failure SET cleared_at = ? WHERE job_id = ? AND cleared_at IS NULL AND run_id < ?")
-      .bind(utc_now(), job_id, before_run_id)
-      .run();
-}
-
-// A float job is the baseline of all that have its checkpoint and images: they are judged again with it.
-void SqliteStore::on_complete(std::int64_t job_id) {
-  clear_failures(job_id, std::numeric_limits<std::int64_t>::max());
-  judge_job(job_id);
-  std::vector<std::int64_t> dependents;
-  {
-    Query jobs = query("SELECT j.job_id FROM job b JOIN evaluation f USING (evaluation_id)"
-                       " JOIN evaluation e ON e.checkpoint_sha256 = f.checkpoint_sha256"
-                       " AND e.dataset_fingerprint = f.dataset_fingerprint"
-                       " JOIN job j ON j.evaluation_id = e.evaluation_id AND j.num_images = b.num_images"
-                       " WHERE b.job_id = ?1 AND f.weight_bits = 0 AND f.activation_bits = 0 AND j.job_id <> ?1");
-    jobs.bind(job_id);
-    while (jobs.step()) dependents.push_back(jobs.integer(0));
-  }
-  for (const std::int64_t dependent : dependents) judge_job(dependent);
-}
-
-std::optional<double> SqliteStore::baseline_of(std::int64_t job_id) {
-  Query found = query("SELECT 100.0 * t.num_top1 / t.num_images FROM job j JOIN evaluation e USING (evaluation_id)"
-                      " JOIN evaluation f ON f.checkpoint_sha256 = e.checkpoint_sha256"
-                      " AND f.dataset_fingerprint = e.dataset_fingerprint"
-                      " AND f.weight_bits = 0 AND f.activation_bits = 0"
-                      " JOIN job b ON b.evaluation_id = f.evaluation_id AND b.num_images = j.num_images"
-                      " JOIN total t ON t.job_id = b.job_id AND t.completed_at IS NOT NULL"
-                      " WHERE j.job_id = ? AND f.model = e.model"
-                      " ORDER BY f.numerics_version = e.numerics_version DESC, t.completed_at DESC LIMIT 1");
-  if (!found.bind(job_id).step()) return std::nullopt;
-  return found.real(0);
-}
-
-// Judges a complete job for every run it is part of; leaves others alone, whose state the views tell.
-void SqliteStore::judge_job(std::int64_t job_id) {
-  VerdictInput input;
-  {
-    Query found = query("SELECT j.num_images, e.dataset_size, t.num_top1, t.num_broken FROM job j"
-                        " JOIN evaluation e USING (evaluation_id) JOIN total t USING (job_id)"
-                        " WHERE j.job_id = ? AND t.completed_at IS NOT NULL");
-    if (!found.bind(job_id).step()) return;
-    input.num_images = input.num_planned = found.integer(0);
-    input.num_reference = found.integer(1);
-    input.num_top1 = found.integer(2);
-    input.num_broken = found.integer(3);
-  }
-  input.baseline_top1_pct = baseline_of(job_id);
-  std::vector<std::pair<std::int64_t, Verdict>> verdicts;
-  {
-    Query links = query("SELECT run_id, reference_top1_pct, tolerance, reference_source, reference_baseline_pct"
-                        " FROM run_job WHERE job_id = ?");
-    links.bind(job_id);
-    while (links.step()) {
-      input.reference.reset();
-      if (!links.is_null(1)) input.reference = {links.real(1), links.real(2), links.text(3), links.optional_real(4)};
-      verdicts.emplace_back(links.integer(0), judge(input));
-    }
-  }
-  for (const auto& [run_id, verdict] : verdicts) {
-    query("UPDATE run_job SET verdict = ?1, verdict_text = ?2, judged_at = ?3"
-          " WHERE job_id = ?4 AND run_id = ?5 AND (verdict IS NOT ?1 OR verdict_text IS NOT ?2)")
-        .bind(verdict_name(verdict.kind), verdict.text, utc_now(), job_id, run_id)
-        .run();
-  }
-}
-
 void SqliteStore::heartbeat() {
   write("refresh the heartbeat", [] {});
 }
 
 void SqliteStore::update_verdicts(std::int64_t /*run_id*/, std::span<const std::string> identities) {
   write("update verdicts", [&] {
-    for (const std::string& identity : identities) judge_job(need_job(identity));
+    for (const std::string& identity : identities) ledger_.judge_job(need_job(identity));
   });
 }
 
@@ -520,9 +368,9 @@ void SqliteStore::forget(std::span<const std::string> identities) {
           .bind(evaluation_id, job_id)
           .run();
       query("DELETE FROM preparation WHERE evaluation_id = ?").bind(evaluation_id).run();
-      clear_failures(job_id, std::numeric_limits<std::int64_t>::max());
-      const std::vector<StoredJob> sharing = jobs_of(evaluation_id);
-      for (const StoredJob& job : sharing) rebuild_totals(job);
+      ledger_.clear_failures(job_id, std::numeric_limits<std::int64_t>::max());
+      const std::vector<StoredJob> sharing = ledger_.jobs_of(evaluation_id);
+      for (const StoredJob& job : sharing) ledger_.rebuild(job);
     }
   });
 }

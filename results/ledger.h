@@ -1,0 +1,52 @@
+// What follows from the tiles: each job's sums, its completion, its verdicts. Internal to results/.
+// Every function runs inside the caller's transaction.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "results/connection.h"
+#include "results/totals.h"
+
+namespace squant::results {
+
+// A job as the database has it.
+struct StoredJob {
+  std::int64_t job_id = 0;
+  std::int64_t num_images = 0;
+  std::int64_t chunk = 0;
+};
+
+class Ledger {
+ public:
+  explicit Ledger(Connection& connection) : connection_(connection) {}
+
+  // The jobs that read tiles of this evaluation. Kept from call to call: whoever changes jobs calls forget_grids().
+  const std::vector<StoredJob>& jobs_of(std::int64_t evaluation_id);
+  void forget_grids() { jobs_of_.clear(); }
+
+  Totals load(std::int64_t job_id);
+  // Stores the sums and returns whether they complete the job.
+  bool store(const StoredJob& job, const Totals& totals);
+  // Adds up the tiles of the job's grid, stores the sums, and judges a complete job.
+  void rebuild(const StoredJob& job);
+
+  // Clears the job's failures and judges it; a float job also those that it is the baseline of.
+  void on_complete(std::int64_t job_id);
+  void clear_failures(std::int64_t job_id, std::int64_t before_run_id);
+  // Judges a complete job for every run it is part of; leaves others alone, whose state the views tell.
+  void judge_job(std::int64_t job_id);
+
+ private:
+  Query query(const char* sql) { return Query(connection_.statement(sql)); }
+  // A float job is the baseline of all that have its checkpoint and images.
+  void judge_dependents(std::int64_t job_id);
+  std::optional<double> baseline_of(std::int64_t job_id);
+
+  Connection& connection_;
+  std::unordered_map<std::int64_t, std::vector<StoredJob>> jobs_of_;
+};
+
+}  // namespace squant::results

@@ -1,0 +1,159 @@
+// squant-results: shows, compares and checks what squant-sweep stored.
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <fstream>
+#include <functional>
+#include <iostream>
+#include <sstream>
+
+#include "results/commands.h"
+#include "results/compare.h"
+#include "results/store.h"
+
+namespace squant::results {
+namespace {
+
+struct Options {
+  std::string database = "results.sqlite";
+  std::string other_database;
+  std::string format = "table";
+  std::string output_file;
+  Selection selection;
+  std::string run = "last";
+  std::string sql;
+  std::string a, b;
+  CompareOptions compare;
+  std::string into;
+  std::vector<std::string> from;
+  bool takeover = false;
+  bool migrate = false;
+};
+
+constexpr const char* kWhereHelp = "Rows whose column of the view results has one of the values: model=resnet18,resnet50, mode!=squant, "
+                       "num_images=10000; several must all hold";
+
+class Program {
+ public:
+  int run(int argc, char** argv);
+
+ private:
+  CLI::App* command(const std::string& name, const std::string& help, std::function<int()> action);
+  void add_database(CLI::App* app) {
+    app->add_option("--db", options_.database, "The results database")->capture_default_str();
+  }
+  void add_format(CLI::App* app, const std::vector<std::string>& choices) {
+    app->add_option("--format", options_.format, "How to write")->check(CLI::IsMember(choices))->capture_default_str();
+  }
+  void add_selection(CLI::App* app) {
+    app->add_option("--where", options_.selection.where, kWhereHelp)->take_all();
+    app->add_option("--run", options_.selection.run,
+                    "Only the jobs of this run, with its references and verdicts: a number or 'last'");
+  }
+  void add_commands();
+  std::unique_ptr<Connection> open() const { return Connection::open_reader(options_.database); }
+  Output output() const { return {*out_, parse_format(options_.format), style_}; }
+  int export_results();
+
+  CLI::App app_{"Shows, compares and checks what squant-sweep stored.\n"
+                "Exit code: 0 good; 1 a verdict failed, something differs or is damaged; 2 wrong use; 3 work is left.",
+                "squant-results"};
+  Options options_;
+  std::function<int()> action_;
+  std::ostringstream buffer_;
+  std::ostream* out_ = &std::cout;
+  TerminalStyle style_ = TerminalStyle::detect(STDOUT_FILENO);
+};
+
+CLI::App* Program::command(const std::string& name, const std::string& help, std::function<int()> action) {
+  CLI::App* const app = app_.add_subcommand(name, help);
+  app->callback([this, action = std::move(action)] { action_ = action; });
+  return app;
+}
+
+// The whole text is there before a file of the name is touched.
+int Program::export_results() {
+  out_ = &buffer_;
+  const int code = show_results(*open(), options_.selection, output());
+  if (options_.output_file.empty()) {
+    std::cout << buffer_.str();
+    return code;
+  }
+  std::ofstream file(options_.output_file, std::ios::binary);
+  file << buffer_.str() << std::flush;
+  if (!file) throw std::invalid_argument(options_.output_file + ": cannot write it");
+  return code;
+}
+
+void Program::add_commands() {
+  const std::vector<std::string> shown = {"table", "csv", "json", "markdown", "latex"};
+  CLI::App* app = command("show", "The table of results, one row a job", [this] {
+    return show_results(*open(), options_.selection, output());
+  });
+  add_database(app);
+  add_selection(app);
+  add_format(app, shown);
+
+  app = command("compare",
+                "Do two sets of results agree? Each is FILE, FILE@RUN, @RUN of --db, a reference file (.json), or "
+                "'paper': the reference values stored with the other side",
+                [this] { return compare_command(options_.a, options_.b, options_.database, options_.compare, output()); });
+  app->add_option("A", options_.a, "The first set")->required();
+  app->add_option("B", options_.b, "The second set")->required();
+  add_database(app);
+  app->add_option("--tolerance", options_.compare.tolerance_pct,
+                  "Percentage points of top-1 that rows without a common digest may differ by; against 'paper' or a "
+                  "reference file the default is the reference's own")
+      ->check(CLI::Range(0.0, 100.0));
+  app->add_flag("--common", options_.compare.common_only, "Leave out rows that are on one side only or unfinished");
+  add_format(app, shown);
+
+  app = command("query", "Answer one SQL statement that reads", [this] {
+    return query_sql(*open(), options_.sql, output());
+  });
+  app->add_option("SQL", options_.sql, "For example: \"SELECT model, top1_pct FROM results WHERE bits = 'w4a4'\"")
+      ->required();
+  add_database(app);
+  add_format(app, shown);
+
+  app = command("runs", "Every start of squant-sweep that used the database",
+                [this] { return show_runs(*open(), output()); });
+  add_database(app);
+  add_format(app, shown);
+
+  app = command("status", "Done, failed and left of a run. Exit code: 3 work is left, 1 something failed, else 0",
+                [this] { return show_status(*open(), options_.run, output()); });
+  app->add_option("--run", options_.run, "A number, 'last' or 'all'")->capture_default_str();
+  add_database(app);
+  add_format(app, shown);
+
+  app = command("export", "Results for other programs", [this] { return export_results(); });
+  app->add_option("--output,-o", options_.output_file, "A file to write; else the standard output");
+  add_database(app);
+  add_selection(app);
+  std::vector<std::string> exported = shown;
+  exported.emplace_back("junit");
+  add_format(app, exported);
+}
+
+int Program::run(int argc, char** argv) {
+  app_.require_subcommand(1);
+  add_commands();
+  try {
+    app_.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app_.exit(error) == 0 ? kExitGood : kExitUsage;
+  }
+  try {
+    return action_();
+  } catch (const std::exception& error) {
+    std::cerr << "squant-results: " << error.what() << '\n';
+    return kExitUsage;
+  }
+}
+
+}  // namespace
+}  // namespace squant::results
+
+int main(int argc, char** argv) { return squant::results::Program().run(argc, argv); }
