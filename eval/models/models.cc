@@ -46,6 +46,12 @@ Spread spread(const std::string& name, const std::vector<std::int64_t>& shape) {
 
 const std::vector<ModelInfo>& all_models() {
   static const std::vector<ModelInfo> models = {
+      resnet18_info(),
+      resnet50_info(),
+      inceptionv3_info(),
+      sqnxt23_w2_info(),
+      shufflenet_g1_w1_info(),
+      efficientnet_lite0_info(),
       fmnist_resnet_info(),
       fmnist_mobilenet_info(),
   };
