@@ -20,7 +20,9 @@ class Digest {
   explicit Digest(const EVP_MD* algorithm) : context_(EVP_MD_CTX_new(), &EVP_MD_CTX_free) {
     check(context_ != nullptr && EVP_DigestInit_ex(context_.get(), algorithm, nullptr) == 1);
   }
-  void update(const void* data, std::size_t size) { check(EVP_DigestUpdate(context_.get(), data, size) == 1); }
+  void update(const void* data, std::size_t size) {
+    check(EVP_DigestUpdate(context_.get(), data, size) == 1);
+  }
   std::string hex() {
     std::array<unsigned char, EVP_MAX_MD_SIZE> raw{};
     unsigned int size = 0;
@@ -56,14 +58,17 @@ std::string sha256_hex(const void* data, std::size_t size) {
 }
 
 std::string sha256_file(const std::string& path) {
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rbe"), &std::fclose);
-  if (file == nullptr) throw std::invalid_argument(path + ": cannot be opened: " + std::strerror(errno));
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rbe"),
+                                                             &std::fclose);
+  if (file == nullptr)
+    throw std::invalid_argument(path + ": cannot be opened: " + std::strerror(errno));
   Digest digest(EVP_sha256());
   std::vector<char> buffer(1 << 20);
   while (const std::size_t got = std::fread(buffer.data(), 1, buffer.size(), file.get())) {
     digest.update(buffer.data(), got);
   }
-  if (std::ferror(file.get()) != 0) throw std::invalid_argument(path + ": cannot be read: " + std::strerror(errno));
+  if (std::ferror(file.get()) != 0)
+    throw std::invalid_argument(path + ": cannot be read: " + std::strerror(errno));
   return digest.hex();
 }
 

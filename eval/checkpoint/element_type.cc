@@ -9,32 +9,46 @@
 namespace squant::eval {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "checkpoints are read as little-endian, in place");
+static_assert(std::endian::native == std::endian::little,
+              "checkpoints are read as little-endian, in place");
 
 using NamedType = std::pair<std::string_view, ElementType>;
 
 constexpr std::array kSafetensorsTypes = {
-    NamedType{"BOOL", {ElementKind::kInteger, 1}},       NamedType{"U8", {ElementKind::kInteger, 1}},
-    NamedType{"I8", {ElementKind::kInteger, 1}},         NamedType{"U16", {ElementKind::kInteger, 2}},
-    NamedType{"I16", {ElementKind::kInteger, 2}},        NamedType{"U32", {ElementKind::kInteger, 4}},
-    NamedType{"I32", {ElementKind::kInteger, 4}},        NamedType{"U64", {ElementKind::kInteger, 8}},
-    NamedType{"I64", {ElementKind::kInteger, 8}},        NamedType{"F16", {ElementKind::kFloat16, 2}},
-    NamedType{"BF16", {ElementKind::kBFloat16, 2}},      NamedType{"F32", {ElementKind::kFloat32, 4}},
-    NamedType{"F64", {ElementKind::kFloat64, 8}},        NamedType{"F8_E4M3", {ElementKind::kOtherFloat, 1}},
+    NamedType{"BOOL", {ElementKind::kInteger, 1}},
+    NamedType{"U8", {ElementKind::kInteger, 1}},
+    NamedType{"I8", {ElementKind::kInteger, 1}},
+    NamedType{"U16", {ElementKind::kInteger, 2}},
+    NamedType{"I16", {ElementKind::kInteger, 2}},
+    NamedType{"U32", {ElementKind::kInteger, 4}},
+    NamedType{"I32", {ElementKind::kInteger, 4}},
+    NamedType{"U64", {ElementKind::kInteger, 8}},
+    NamedType{"I64", {ElementKind::kInteger, 8}},
+    NamedType{"F16", {ElementKind::kFloat16, 2}},
+    NamedType{"BF16", {ElementKind::kBFloat16, 2}},
+    NamedType{"F32", {ElementKind::kFloat32, 4}},
+    NamedType{"F64", {ElementKind::kFloat64, 8}},
+    NamedType{"F8_E4M3", {ElementKind::kOtherFloat, 1}},
     NamedType{"F8_E5M2", {ElementKind::kOtherFloat, 1}},
 };
 
 constexpr std::array kTorchStorages = {
-    NamedType{"FloatStorage", {ElementKind::kFloat32, 4}},    NamedType{"DoubleStorage", {ElementKind::kFloat64, 8}},
-    NamedType{"HalfStorage", {ElementKind::kFloat16, 2}},     NamedType{"BFloat16Storage", {ElementKind::kBFloat16, 2}},
-    NamedType{"LongStorage", {ElementKind::kInteger, 8}},     NamedType{"IntStorage", {ElementKind::kInteger, 4}},
-    NamedType{"ShortStorage", {ElementKind::kInteger, 2}},    NamedType{"CharStorage", {ElementKind::kInteger, 1}},
-    NamedType{"ByteStorage", {ElementKind::kInteger, 1}},     NamedType{"BoolStorage", {ElementKind::kInteger, 1}},
+    NamedType{"FloatStorage", {ElementKind::kFloat32, 4}},
+    NamedType{"DoubleStorage", {ElementKind::kFloat64, 8}},
+    NamedType{"HalfStorage", {ElementKind::kFloat16, 2}},
+    NamedType{"BFloat16Storage", {ElementKind::kBFloat16, 2}},
+    NamedType{"LongStorage", {ElementKind::kInteger, 8}},
+    NamedType{"IntStorage", {ElementKind::kInteger, 4}},
+    NamedType{"ShortStorage", {ElementKind::kInteger, 2}},
+    NamedType{"CharStorage", {ElementKind::kInteger, 1}},
+    NamedType{"ByteStorage", {ElementKind::kInteger, 1}},
+    NamedType{"BoolStorage", {ElementKind::kInteger, 1}},
 };
 
 template <typename Table>
 std::optional<ElementType> find(const Table& table, std::string_view name) {
-  const auto found = std::find_if(table.begin(), table.end(), [&](const NamedType& t) { return t.first == name; });
+  const auto found =
+      std::find_if(table.begin(), table.end(), [&](const NamedType& t) { return t.first == name; });
   if (found == table.end()) return std::nullopt;
   return found->second;
 }
@@ -62,9 +76,13 @@ void convert_each(const std::byte* source, std::int64_t count, float* out, Conve
 
 }  // namespace
 
-std::optional<ElementType> safetensors_element_type(std::string_view name) { return find(kSafetensorsTypes, name); }
+std::optional<ElementType> safetensors_element_type(std::string_view name) {
+  return find(kSafetensorsTypes, name);
+}
 
-std::optional<ElementType> torch_storage_element_type(std::string_view name) { return find(kTorchStorages, name); }
+std::optional<ElementType> torch_storage_element_type(std::string_view name) {
+  return find(kTorchStorages, name);
+}
 
 bool is_readable_float(ElementKind kind) {
   return kind != ElementKind::kInteger && kind != ElementKind::kOtherFloat;
@@ -100,8 +118,9 @@ void to_float32(ElementKind kind, const std::byte* source, std::int64_t count, f
       convert_each<std::uint16_t>(source, count, out, half_to_float);
       return;
     case ElementKind::kBFloat16:
-      convert_each<std::uint16_t>(source, count, out,
-                                  [](std::uint16_t v) { return std::bit_cast<float>(std::uint32_t{v} << 16); });
+      convert_each<std::uint16_t>(source, count, out, [](std::uint16_t v) {
+        return std::bit_cast<float>(std::uint32_t{v} << 16);
+      });
       return;
     case ElementKind::kInteger:
     case ElementKind::kOtherFloat:

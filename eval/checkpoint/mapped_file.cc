@@ -13,7 +13,9 @@
 namespace squant::eval {
 
 MappedFile::MappedFile(const std::string& path) {
-  const auto fail = [&](const std::string& why) -> std::invalid_argument { return std::invalid_argument(path + ": " + why); };
+  const auto fail = [&](const std::string& why) -> std::invalid_argument {
+    return std::invalid_argument(path + ": " + why);
+  };
   // O_NONBLOCK: opening a FIFO must not wait for a writer; it has no effect on regular files.
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) throw fail(std::string("cannot be opened: ") + std::strerror(errno));

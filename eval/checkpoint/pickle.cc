@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <stdexcept>
+#include <utility>
 
 namespace squant::eval {
 namespace {
@@ -42,52 +43,29 @@ enum Opcode : std::uint8_t {
   kLong1 = 0x8a,
 };
 
-// A state dict takes some 30 opcodes a tensor. The limits bound what a hostile file can make of few bytes: a reference
-// of two bytes can stand for a long list.
+// A state dict takes some 30 opcodes a tensor. The limits bound what a hostile file can make of few
+// bytes: a reference of two bytes can stand for a long list.
 constexpr std::uint64_t kMaxSteps = std::uint64_t{1} << 22;
 constexpr std::size_t kMaxRank = 16;
 
 // The names of opcodes that are refused.
+constexpr std::pair<std::uint8_t, const char*> kRefused[] = {
+    {'0', "POP"},          {'1', "POP_MARK"},    {'2', "DUP"},           {'F', "FLOAT"},
+    {'I', "INT"},          {'L', "LONG"},        {'P', "PERSID"},        {'S', "STRING"},
+    {'T', "BINSTRING"},    {'V', "UNICODE"},     {'B', "BINBYTES"},      {'C', "SHORT_BINBYTES"},
+    {'d', "DICT"},         {'g', "GET"},         {'i', "INST"},          {'l', "LIST"},
+    {'o', "OBJ"},          {'p', "PUT"},         {0x81, "NEWOBJ"},       {0x82, "EXT1"},
+    {0x83, "EXT2"},        {0x84, "EXT4"},       {0x8b, "LONG4"},        {0x8c, "SHORT_BINUNICODE"},
+    {0x8d, "BINUNICODE8"}, {0x8e, "BINBYTES8"},  {0x8f, "EMPTY_SET"},    {0x90, "ADDITEMS"},
+    {0x91, "FROZENSET"},   {0x92, "NEWOBJ_EX"},  {0x93, "STACK_GLOBAL"}, {0x94, "MEMOIZE"},
+    {0x95, "FRAME"},       {0x96, "BYTEARRAY8"}, {0x97, "NEXT_BUFFER"},  {0x98, "READONLY_BUFFER"},
+};
+
 const char* refused_name(std::uint8_t opcode) {
-  switch (opcode) {
-    case '0': return "POP";
-    case '1': return "POP_MARK";
-    case '2': return "DUP";
-    case 'F': return "FLOAT";
-    case 'I': return "INT";
-    case 'L': return "LONG";
-    case 'P': return "PERSID";
-    case 'S': return "STRING";
-    case 'T': return "BINSTRING";
-    case 'V': return "UNICODE";
-    case 'B': return "BINBYTES";
-    case 'C': return "SHORT_BINBYTES";
-    case 'd': return "DICT";
-    case 'g': return "GET";
-    case 'i': return "INST";
-    case 'l': return "LIST";
-    case 'o': return "OBJ";
-    case 'p': return "PUT";
-    case 0x81: return "NEWOBJ";
-    case 0x82: return "EXT1";
-    case 0x83: return "EXT2";
-    case 0x84: return "EXT4";
-    case 0x8b: return "LONG4";
-    case 0x8c: return "SHORT_BINUNICODE";
-    case 0x8d: return "BINUNICODE8";
-    case 0x8e: return "BINBYTES8";
-    case 0x8f: return "EMPTY_SET";
-    case 0x90: return "ADDITEMS";
-    case 0x91: return "FROZENSET";
-    case 0x92: return "NEWOBJ_EX";
-    case 0x93: return "STACK_GLOBAL";
-    case 0x94: return "MEMOIZE";
-    case 0x95: return "FRAME";
-    case 0x96: return "BYTEARRAY8";
-    case 0x97: return "NEXT_BUFFER";
-    case 0x98: return "READONLY_BUFFER";
-    default: return "unknown to Python";
+  for (const auto& [refused, name] : kRefused) {
+    if (refused == opcode) return name;
   }
+  return "unknown to Python";
 }
 
 std::string hex_byte(std::uint8_t value) {
@@ -128,7 +106,9 @@ std::string describe(const PickleValue& value) {
   struct Describe {
     std::string operator()(std::monostate) const { return "None"; }
     std::string operator()(bool) const { return "a truth value"; }
-    std::string operator()(std::int64_t number) const { return "the number " + std::to_string(number); }
+    std::string operator()(std::int64_t number) const {
+      return "the number " + std::to_string(number);
+    }
     std::string operator()(double) const { return "a floating-point number"; }
     std::string operator()(std::string_view text) const { return "the text " + quote(text); }
     std::string operator()(const PickleGlobal&) const { return "a class or function"; }
@@ -159,23 +139,41 @@ void PickleMachine::step(std::uint8_t opcode) {
   switch (opcode) {
     case kProto: {
       const int protocol = read_byte();
-      if (protocol != 2) fail("pickle protocol " + std::to_string(protocol) + "; only 2, torch.save's own, is read");
+      if (protocol != 2)
+        fail("pickle protocol " + std::to_string(protocol) + "; only 2, torch.save's own, is read");
       return;
     }
-    case kStop: stopped_ = true; return;
-    case kMark: marks_.push_back(stack_.size()); return;
+    case kStop:
+      stopped_ = true;
+      return;
+    case kMark:
+      marks_.push_back(stack_.size());
+      return;
 
-    case kNone: stack_.emplace_back(std::monostate{}); return;
-    case kNewTrue: stack_.emplace_back(true); return;
-    case kNewFalse: stack_.emplace_back(false); return;
-    case kBinInt: stack_.emplace_back(std::int64_t{static_cast<std::int32_t>(read_little_endian(4))}); return;
-    case kBinInt1: stack_.emplace_back(static_cast<std::int64_t>(read_little_endian(1))); return;
-    case kBinInt2: stack_.emplace_back(static_cast<std::int64_t>(read_little_endian(2))); return;
+    case kNone:
+      stack_.emplace_back(std::monostate{});
+      return;
+    case kNewTrue:
+      stack_.emplace_back(true);
+      return;
+    case kNewFalse:
+      stack_.emplace_back(false);
+      return;
+    case kBinInt:
+      stack_.emplace_back(std::int64_t{static_cast<std::int32_t>(read_little_endian(4))});
+      return;
+    case kBinInt1:
+      stack_.emplace_back(static_cast<std::int64_t>(read_little_endian(1)));
+      return;
+    case kBinInt2:
+      stack_.emplace_back(static_cast<std::int64_t>(read_little_endian(2)));
+      return;
     case kLong1: {
       const std::size_t size = read_byte();
       if (size > 8) fail("an integer of " + std::to_string(size) + " bytes");
       std::uint64_t value = read_little_endian(size);
-      if (size > 0 && size < 8 && (value >> (8 * size - 1)) != 0) value |= ~std::uint64_t{0} << (8 * size);
+      if (size > 0 && size < 8 && (value >> (8 * size - 1)) != 0)
+        value |= ~std::uint64_t{0} << (8 * size);
       stack_.emplace_back(static_cast<std::int64_t>(value));
       return;
     }
@@ -185,31 +183,54 @@ void PickleMachine::step(std::uint8_t opcode) {
       stack_.emplace_back(std::bit_cast<double>(bits));
       return;
     }
-    case kBinUnicode: stack_.emplace_back(read_bytes(read_little_endian(4))); return;
-    case kShortBinString: stack_.emplace_back(read_bytes(read_little_endian(1))); return;
+    case kBinUnicode:
+      stack_.emplace_back(read_bytes(read_little_endian(4)));
+      return;
+    case kShortBinString:
+      stack_.emplace_back(read_bytes(read_little_endian(1)));
+      return;
 
-    case kEmptyList: stack_.emplace_back(&lists_.emplace_back()); return;
-    case kEmptyDict: stack_.emplace_back(&dicts_.emplace_back()); return;
-    case kEmptyTuple: push_tuple(0); return;
-    case kTuple1: push_tuple(1); return;
-    case kTuple2: push_tuple(2); return;
-    case kTuple3: push_tuple(3); return;
-    case kTuple: push_tuple(stack_.size() - pop_mark()); return;
+    case kEmptyList:
+      stack_.emplace_back(&lists_.emplace_back());
+      return;
+    case kEmptyDict:
+      stack_.emplace_back(&dicts_.emplace_back());
+      return;
+    case kEmptyTuple:
+      push_tuple(0);
+      return;
+    case kTuple1:
+      push_tuple(1);
+      return;
+    case kTuple2:
+      push_tuple(2);
+      return;
+    case kTuple3:
+      push_tuple(3);
+      return;
+    case kTuple:
+      push_tuple(stack_.size() - pop_mark());
+      return;
     case kAppend:
       if (stack_.size() < 2) fail("APPEND on an empty stack");
       append(stack_.size() - 1);
       return;
-    case kAppends: append(pop_mark()); return;
+    case kAppends:
+      append(pop_mark());
+      return;
     case kSetItem:
       if (stack_.size() < 3) fail("SETITEM on an empty stack");
       set_items(stack_.size() - 2);
       return;
-    case kSetItems: set_items(pop_mark()); return;
+    case kSetItems:
+      set_items(pop_mark());
+      return;
 
     case kBinPut:
     case kLongBinPut: {
       const std::uint64_t index = read_little_endian(opcode == kBinPut ? 1 : 4);
-      if (stack_.empty() || (!marks_.empty() && marks_.back() == stack_.size())) fail("nothing to remember");
+      if (stack_.empty() || (!marks_.empty() && marks_.back() == stack_.size()))
+        fail("nothing to remember");
       memo_[index] = stack_.back();
       return;
     }
@@ -221,13 +242,22 @@ void PickleMachine::step(std::uint8_t opcode) {
       return;
     }
 
-    case kGlobal: load_global(); return;
-    case kBinPersId: load_storage(); return;
-    case kReduce: reduce(); return;
-    case kBuild: build(); return;
+    case kGlobal:
+      load_global();
+      return;
+    case kBinPersId:
+      load_storage();
+      return;
+    case kReduce:
+      reduce();
+      return;
+    case kBuild:
+      build();
+      return;
     default:
       fail("opcode 0x" + hex_byte(opcode) + " (" + refused_name(opcode) +
-           ") is refused: a state dict does not need it. Save the state dict alone: torch.save(model.state_dict(), PATH)");
+           ") is refused: a state dict does not need it. Save the state dict alone: "
+           "torch.save(model.state_dict(), PATH)");
   }
 }
 
@@ -249,18 +279,23 @@ void PickleMachine::load_global() {
   }
 }
 
-// ("storage", class, key, location, number of elements[, None or (view key, first element, number of elements)])
+// ("storage", class, key, location, number of elements[, None or (view key, first element, number
+// of elements)])
 void PickleMachine::load_storage() {
   const auto& id = pop_as<PickleTuple*>("a persistent id")->items;
-  if (id.size() < 5 || id.size() > 6 || as<std::string_view>(id[0], "the kind of a persistent id") != "storage") {
+  if (id.size() < 5 || id.size() > 6 ||
+      as<std::string_view>(id[0], "the kind of a persistent id") != "storage") {
     fail("a persistent id that is not torch's for a storage");
   }
   const auto storage_class = as<PickleGlobal>(id[1], "a storage's class");
-  if (storage_class.kind != PickleGlobal::Kind::kStorageClass) fail("a storage whose class is no storage class");
+  if (storage_class.kind != PickleGlobal::Kind::kStorageClass)
+    fail("a storage whose class is no storage class");
   const auto key = as<std::string_view>(id[2], "a storage's key");
   const auto count = as<std::int64_t>(id[4], "a storage's number of elements");
-  if (count < 0 || count > (std::int64_t{1} << 62) / static_cast<std::int64_t>(storage_class.element.size_bytes)) {
-    fail("storage " + quote(key) + " has an impossible number of elements, " + std::to_string(count));
+  if (count < 0 || count > (std::int64_t{1} << 62) /
+                               static_cast<std::int64_t>(storage_class.element.size_bytes)) {
+    fail("storage " + quote(key) + " has an impossible number of elements, " +
+         std::to_string(count));
   }
   PickleStorage*& storage = storage_by_key_[key];
   if (storage == nullptr) {
@@ -319,7 +354,8 @@ PickleDict* PickleMachine::make_ordered_dict(const PickleTuple& arguments) {
 // (storage, offset, shape, strides, requires_grad, hooks[, metadata])
 const PickleTensor* PickleMachine::make_tensor(const PickleTuple& arguments) {
   const auto& items = arguments.items;
-  if (items.size() < 6 || items.size() > 7) fail("_rebuild_tensor_v2 with a wrong number of arguments");
+  if (items.size() < 6 || items.size() > 7)
+    fail("_rebuild_tensor_v2 with a wrong number of arguments");
   PickleTensor tensor;
   tensor.view = as<PickleStorageView>(items[0], "a tensor's storage");
   tensor.offset = as<std::int64_t>(items[1], "a tensor's offset");
@@ -328,7 +364,8 @@ const PickleTensor* PickleMachine::make_tensor(const PickleTuple& arguments) {
   const auto count = element_count(tensor.shape);
   if (!count) fail("a tensor's shape is negative or overflows");
   tensor.count = *count;
-  if (tensor.strides.size() != tensor.shape.size()) fail("a tensor's shape and strides differ in length");
+  if (tensor.strides.size() != tensor.shape.size())
+    fail("a tensor's shape and strides differ in length");
   if (!lies_within_view(tensor)) {
     fail("a tensor reaches outside of its storage " + quote(tensor.view.storage->key) + " of " +
          std::to_string(tensor.view.count) + " elements");
@@ -351,15 +388,18 @@ void PickleMachine::append(std::size_t first_item) {
 }
 
 void PickleMachine::set_items(std::size_t first_item) {
-  if (first_item == 0 || (stack_.size() - first_item) % 2 != 0) fail("SETITEMS without a dict or without pairs");
+  if (first_item == 0 || (stack_.size() - first_item) % 2 != 0)
+    fail("SETITEMS without a dict or without pairs");
   auto& items = as<PickleDict*>(stack_[first_item - 1], "what items are set in")->items;
-  for (std::size_t i = first_item; i < stack_.size(); i += 2) items.emplace_back(stack_[i], stack_[i + 1]);
+  for (std::size_t i = first_item; i < stack_.size(); i += 2)
+    items.emplace_back(stack_[i], stack_[i + 1]);
   stack_.resize(first_item);
 }
 
 void PickleMachine::spend(std::uint64_t num_steps) {
   num_steps_ += num_steps;
-  if (num_steps_ > kMaxSteps) fail("the pickle takes more than " + std::to_string(kMaxSteps) + " steps");
+  if (num_steps_ > kMaxSteps)
+    fail("the pickle takes more than " + std::to_string(kMaxSteps) + " steps");
 }
 
 std::uint8_t PickleMachine::read_byte() { return static_cast<std::uint8_t>(read_bytes(1)[0]); }
@@ -374,16 +414,19 @@ std::uint64_t PickleMachine::read_little_endian(std::size_t num_bytes) {
 }
 
 std::string_view PickleMachine::read_bytes(std::uint64_t size) {
-  if (position_ > bytes_.size() || size > bytes_.size() - position_) fail("the file ends within the pickle (truncated?)");
+  if (position_ > bytes_.size() || size > bytes_.size() - position_)
+    fail("the file ends within the pickle (truncated?)");
   const std::string_view text(reinterpret_cast<const char*>(bytes_.data()) + position_, size);
   position_ += size;
   return text;
 }
 
 std::string_view PickleMachine::read_line() {
-  const std::string_view rest(reinterpret_cast<const char*>(bytes_.data()) + position_, bytes_.size() - position_);
+  const std::string_view rest(reinterpret_cast<const char*>(bytes_.data()) + position_,
+                              bytes_.size() - position_);
   const std::size_t length = rest.find('\n');
-  if (length == std::string_view::npos) fail("the file ends within the name of a global (truncated?)");
+  if (length == std::string_view::npos)
+    fail("the file ends within the name of a global (truncated?)");
   position_ += length + 1;
   return rest.substr(0, length);
 }
@@ -423,10 +466,12 @@ T PickleMachine::as(const PickleValue& value, const char* expected) const {
   return *typed;
 }
 
-std::vector<std::int64_t> PickleMachine::as_sizes(const PickleValue& value, const char* expected) const {
+std::vector<std::int64_t> PickleMachine::as_sizes(const PickleValue& value,
+                                                  const char* expected) const {
   std::vector<std::int64_t> sizes;
   const auto& items = as<PickleTuple*>(value, expected)->items;
-  if (items.size() > kMaxRank) fail(std::string(expected) + " has " + std::to_string(items.size()) + " dimensions");
+  if (items.size() > kMaxRank)
+    fail(std::string(expected) + " has " + std::to_string(items.size()) + " dimensions");
   for (const PickleValue& item : items) {
     sizes.push_back(as<std::int64_t>(item, expected));
   }
@@ -434,7 +479,8 @@ std::vector<std::int64_t> PickleMachine::as_sizes(const PickleValue& value, cons
 }
 
 void PickleMachine::fail(const std::string& what) const {
-  throw std::invalid_argument(where_ + ": pickle, byte " + std::to_string(opcode_position_) + ": " + what);
+  throw std::invalid_argument(where_ + ": pickle, byte " + std::to_string(opcode_position_) + ": " +
+                              what);
 }
 
 }  // namespace squant::eval

@@ -1,9 +1,11 @@
-// A reader of the pickles that torch.save writes for state dicts. It builds plain values and calls nothing.
+// A reader of the pickles that torch.save writes for state dicts. It builds plain values and calls
+// nothing.
 //
-// Format: the opcodes of Python's pickle protocol 2 (Python library reference, "pickletools"). Only those that a state
-// dict needs are known, and of globals only collections.OrderedDict, torch._utils._rebuild_tensor_v2,
-// torch._utils._rebuild_parameter and torch's storage classes, each of which stands for data here, never for code.
-// Everything else is an error that names the opcode or global and its offset in the file.
+// Format: the opcodes of Python's pickle protocol 2 (Python library reference, "pickletools"). Only
+// those that a state dict needs are known, and of globals only collections.OrderedDict,
+// torch._utils._rebuild_tensor_v2, torch._utils._rebuild_parameter and torch's storage classes,
+// each of which stands for data here, never for code. Everything else is an error that names the
+// opcode or global and its offset in the file.
 #pragma once
 
 #include <cstddef>
@@ -47,8 +49,9 @@ struct PickleGlobal {
 };
 
 // Text points into the file's bytes, the containers into the machine: both must outlive the value.
-using PickleValue = std::variant<std::monostate, bool, std::int64_t, double, std::string_view, PickleGlobal,
-                                 PickleStorageView, PickleList*, PickleTuple*, PickleDict*, const PickleTensor*>;
+using PickleValue =
+    std::variant<std::monostate, bool, std::int64_t, double, std::string_view, PickleGlobal,
+                 PickleStorageView, PickleList*, PickleTuple*, PickleDict*, const PickleTensor*>;
 
 struct PickleList {
   std::vector<PickleValue> items;
@@ -57,7 +60,8 @@ struct PickleTuple {
   std::vector<PickleValue> items;
 };
 struct PickleDict {
-  std::vector<std::pair<PickleValue, PickleValue>> items;  // as written: a key may stand there twice
+  std::vector<std::pair<PickleValue, PickleValue>>
+      items;  // as written: a key may stand there twice
 };
 
 // Every element lies within the view: checked.
@@ -74,7 +78,8 @@ std::string describe(const PickleValue& value);
 // Printable text of bounded length, in quotes: what stands in a file may be anything.
 std::string quote(std::string_view text);
 
-// One pass over one pickle. Time and memory are bounded by the number of its opcodes, which is limited.
+// One pass over one pickle. Time and memory are bounded by the number of its opcodes, which is
+// limited.
 class PickleMachine {
  public:
   // Reads from bytes[begin]; `where` names the file in messages.

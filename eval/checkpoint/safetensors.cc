@@ -21,14 +21,16 @@ namespace {
 using nlohmann::json;
 
 constexpr std::uint64_t kLengthBytes = 8;
-constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;  // the limit of the format's own implementation
+constexpr std::uint64_t kMaxHeaderBytes =
+    100'000'000;  // the limit of the format's own implementation
 constexpr const char* kMetadataKey = "__metadata__";
 
 [[noreturn]] void fail(const std::string& where, const std::string& what) {
   throw std::invalid_argument(where + ": not a valid safetensors file: " + what);
 }
 
-// Parses the header; refuses what JSON lets pass and the format does not: a key twice, deep nesting.
+// Parses the header; refuses what JSON lets pass and the format does not: a key twice, deep
+// nesting.
 json parse_header(std::string_view text, const std::string& where) {
   if (text.empty() || text.front() != '{') fail(where, "the header does not start with '{'");
   std::vector<std::set<std::string>> open_objects;
@@ -64,12 +66,13 @@ std::uint64_t unsigned_value(const json& value, const std::string& where, const 
   return value.get<std::uint64_t>();
 }
 
-SafetensorsEntry parse_entry(const std::string& name, const json& fields, std::span<const std::byte> data,
-                             const std::string& where) {
+SafetensorsEntry parse_entry(const std::string& name, const json& fields,
+                             std::span<const std::byte> data, const std::string& where) {
   const std::string tensor = "tensor \"" + name + "\"";
   if (!fields.is_object()) fail(where, tensor + " is not described by an object");
   for (const auto& [key, unused] : fields.items()) {
-    if (key != "dtype" && key != "shape" && key != "data_offsets") fail(where, tensor + ": unknown field \"" + key + "\"");
+    if (key != "dtype" && key != "shape" && key != "data_offsets")
+      fail(where, tensor + ": unknown field \"" + key + "\"");
   }
   for (const char* key : {"dtype", "shape", "data_offsets"}) {
     if (!fields.contains(key)) fail(where, tensor + ": " + key + " is missing");
@@ -89,25 +92,32 @@ SafetensorsEntry parse_entry(const std::string& name, const json& fields, std::s
   if (!count) fail(where, tensor + ": its shape overflows");
 
   const json& offsets = fields["data_offsets"];
-  if (!offsets.is_array() || offsets.size() != 2) fail(where, tensor + ": data_offsets is not a pair");
+  if (!offsets.is_array() || offsets.size() != 2)
+    fail(where, tensor + ": data_offsets is not a pair");
   const std::uint64_t begin = unsigned_value(offsets[0], where, tensor + ": its first data offset");
   const std::uint64_t end = unsigned_value(offsets[1], where, tensor + ": its second data offset");
   if (begin > end || end > data.size()) {
-    fail(where, tensor + ": its bytes [" + std::to_string(begin) + ", " + std::to_string(end) + ") are outside the " +
-                    std::to_string(data.size()) + " bytes of data (is the file truncated?)");
+    fail(where, tensor + ": its bytes [" + std::to_string(begin) + ", " + std::to_string(end) +
+                    ") are outside the " + std::to_string(data.size()) +
+                    " bytes of data (is the file truncated?)");
   }
-  // No overflow: the count is at most 2^62, and the division is exact only for a whole number of elements.
+  // No overflow: the count is at most 2^62, and the division is exact only for a whole number of
+  // elements.
   const std::uint64_t size = end - begin;
-  if (size % type->size_bytes != 0 || size / type->size_bytes != static_cast<std::uint64_t>(*count)) {
+  if (size % type->size_bytes != 0 ||
+      size / type->size_bytes != static_cast<std::uint64_t>(*count)) {
     fail(where, tensor + ": its shape needs " + std::to_string(*count) + " elements of " +
-                    std::to_string(type->size_bytes) + " bytes, its offsets give " + std::to_string(size) + " bytes");
+                    std::to_string(type->size_bytes) + " bytes, its offsets give " +
+                    std::to_string(size) + " bytes");
   }
   entry.data = data.subspan(begin, size);
   return entry;
 }
 
-// Every byte of the data belongs to exactly one tensor, as the format demands: nothing hides between tensors.
-void check_coverage(const SafetensorsView& view, std::span<const std::byte> data, const std::string& where) {
+// Every byte of the data belongs to exactly one tensor, as the format demands: nothing hides
+// between tensors.
+void check_coverage(const SafetensorsView& view, std::span<const std::byte> data,
+                    const std::string& where) {
   std::vector<std::pair<const std::byte*, const std::string*>> by_offset;
   for (const auto& [name, entry] : view.entries) {
     if (!entry.data.empty()) by_offset.emplace_back(entry.data.data(), &name);
@@ -161,7 +171,8 @@ class TemporaryFile {
     if (closed != 0 || ::rename(name_.c_str(), path_.c_str()) != 0) fail_write(path_, errno);
     name_.clear();
     const std::string folder = std::filesystem::path(path_).parent_path().string();
-    const int folder_fd = ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const int folder_fd =
+        ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (folder_fd >= 0) {  // makes the rename itself durable; not every file system allows it
       ::fsync(folder_fd);
       ::close(folder_fd);
@@ -181,7 +192,8 @@ std::string header_text(const std::string& path, const StateDict& tensors,
   std::uint64_t offset = 0;
   for (const auto& [name, tensor] : tensors) {
     const auto count = element_count(tensor.shape);
-    if (name == kMetadataKey || !count || static_cast<std::uint64_t>(*count) != tensor.values.size()) {
+    if (name == kMetadataKey || !count ||
+        static_cast<std::uint64_t>(*count) != tensor.values.size()) {
       throw std::invalid_argument("write_safetensors: " + path + ": tensor \"" + name +
                                   "\": a reserved name, or a shape that does not match its " +
                                   std::to_string(tensor.values.size()) + " values");
@@ -195,7 +207,8 @@ std::string header_text(const std::string& path, const StateDict& tensors,
     text.resize((text.size() + 7) / 8 * 8, ' ');  // so that the data is aligned
     return text;
   } catch (const json::exception& error) {
-    throw std::invalid_argument("write_safetensors: " + path + ": a name is not UTF-8: " + error.what());
+    throw std::invalid_argument("write_safetensors: " + path +
+                                ": a name is not UTF-8: " + error.what());
   }
 }
 
@@ -205,12 +218,14 @@ SafetensorsView parse_safetensors(std::span<const std::byte> bytes, const std::s
   std::uint64_t header_size = 0;
   if (bytes.size() < kLengthBytes) fail(where, "it has " + std::to_string(bytes.size()) + " bytes");
   std::memcpy(&header_size, bytes.data(), kLengthBytes);
-  if (header_size > kMaxHeaderBytes) fail(where, "a header of " + std::to_string(header_size) + " bytes");
+  if (header_size > kMaxHeaderBytes)
+    fail(where, "a header of " + std::to_string(header_size) + " bytes");
   if (header_size > bytes.size() - kLengthBytes) {
-    fail(where, "a header of " + std::to_string(header_size) + " bytes in a file of " + std::to_string(bytes.size()) +
-                    " (is the file truncated?)");
+    fail(where, "a header of " + std::to_string(header_size) + " bytes in a file of " +
+                    std::to_string(bytes.size()) + " (is the file truncated?)");
   }
-  const std::string_view text(reinterpret_cast<const char*>(bytes.data()) + kLengthBytes, header_size);
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()) + kLengthBytes,
+                              header_size);
   const auto data = bytes.subspan(kLengthBytes + header_size);
   const json header = parse_header(text, where);
 
@@ -239,7 +254,8 @@ StateDict safetensors_state_dict(const SafetensorsView& view, const std::string&
       fail(where, "tensor \"" + name + "\": dtype " + entry.dtype + " cannot be read as float32");
     }
     HostTensor tensor{entry.shape, std::vector<float>(entry.data.size() / type->size_bytes)};
-    to_float32(type->kind, entry.data.data(), static_cast<std::int64_t>(tensor.values.size()), tensor.values.data());
+    to_float32(type->kind, entry.data.data(), static_cast<std::int64_t>(tensor.values.size()),
+               tensor.values.data());
     tensors.emplace(name, std::move(tensor));
   }
   return tensors;
@@ -253,7 +269,8 @@ void write_safetensors(const std::string& path, const StateDict& tensors,
   file.write(&header_size, sizeof(header_size));
   file.write(header.data(), header.size());
   // In the order of the map, as the offsets were given out.
-  for (const auto& [name, tensor] : tensors) file.write(tensor.values.data(), tensor.values.size() * sizeof(float));
+  for (const auto& [name, tensor] : tensors)
+    file.write(tensor.values.data(), tensor.values.size() * sizeof(float));
   file.publish();
 }
 

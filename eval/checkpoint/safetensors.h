@@ -1,4 +1,5 @@
-// The .safetensors format: 8 bytes little-endian header length, a JSON header, then the tensors' bytes.
+// The .safetensors format: 8 bytes little-endian header length, a JSON header, then the tensors'
+// bytes.
 #pragma once
 
 #include <cstddef>
@@ -23,14 +24,15 @@ struct SafetensorsView {
   std::map<std::string, std::string> metadata;
 };
 
-// Parses a whole file's bytes; every offset, length and shape is checked. `where` names the file in messages.
-// Throws std::invalid_argument.
+// Parses a whole file's bytes; every offset, length and shape is checked. `where` names the file in
+// messages. Throws std::invalid_argument.
 SafetensorsView parse_safetensors(std::span<const std::byte> bytes, const std::string& where);
 
 // The float entries (F32, F64, F16, BF16) as float32; `where` names the file in messages.
 StateDict safetensors_state_dict(const SafetensorsView& view, const std::string& where);
 
-// Writes float32 tensors; through a temporary file and a rename, so that no half file is ever seen under `path`.
+// Writes float32 tensors; through a temporary file and a rename, so that no half file is ever seen
+// under `path`.
 void write_safetensors(const std::string& path, const StateDict& tensors,
                        const std::map<std::string, std::string>& metadata = {});
 

@@ -22,7 +22,8 @@ std::string take_text(zip_error_t& error) {
 
 }  // namespace
 
-ZipArchive::ZipArchive(std::span<const std::byte> bytes, std::string where) : where_(std::move(where)) {
+ZipArchive::ZipArchive(std::span<const std::byte> bytes, std::string where)
+    : where_(std::move(where)) {
   zip_error_t error;
   zip_error_init(&error);
   zip_source_t* source = zip_source_buffer_create(bytes.data(), bytes.size(), 0, &error);
@@ -38,24 +39,30 @@ ZipArchive::ZipArchive(std::span<const std::byte> bytes, std::string where) : wh
   for (zip_int64_t i = 0; i < num_entries; ++i) {
     zip_stat_t info;
     zip_stat_init(&info);
-    constexpr zip_uint64_t kNeeded =
-        ZIP_STAT_NAME | ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE | ZIP_STAT_COMP_METHOD | ZIP_STAT_ENCRYPTION_METHOD;
-    if (zip_stat_index(archive_.get(), static_cast<zip_uint64_t>(i), 0, &info) != 0 || (info.valid & kNeeded) != kNeeded) {
+    constexpr zip_uint64_t kNeeded = ZIP_STAT_NAME | ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE |
+                                     ZIP_STAT_COMP_METHOD | ZIP_STAT_ENCRYPTION_METHOD;
+    if (zip_stat_index(archive_.get(), static_cast<zip_uint64_t>(i), 0, &info) != 0 ||
+        (info.valid & kNeeded) != kNeeded) {
       fail("zip entry " + std::to_string(i) + " is not fully described");
     }
     const std::string name = info.name;
     if (name.ends_with('/')) continue;
-    if (info.comp_method == ZIP_CM_STORE && info.comp_size != info.size && info.encryption_method == ZIP_EM_NONE) {
+    if (info.comp_method == ZIP_CM_STORE && info.comp_size != info.size &&
+        info.encryption_method == ZIP_EM_NONE) {
       fail("zip entry " + quote(name) + " is stored, yet has two sizes");
     }
     if (info.size > kMaxTotalBytes || (total_bytes_ += info.size) > kMaxTotalBytes) {
-      fail("the zip archive declares more than " + std::to_string(kMaxTotalBytes >> 30) + " GiB of content");
+      fail("the zip archive declares more than " + std::to_string(kMaxTotalBytes >> 30) +
+           " GiB of content");
     }
-    const Entry entry{static_cast<std::uint64_t>(i), info.size, info.comp_method, info.encryption_method != ZIP_EM_NONE};
-    if (!entries_.emplace(name, entry).second) fail("zip entry " + quote(name) + " stands there twice");
+    const Entry entry{static_cast<std::uint64_t>(i), info.size, info.comp_method,
+                      info.encryption_method != ZIP_EM_NONE};
+    if (!entries_.emplace(name, entry).second)
+      fail("zip entry " + quote(name) + " stands there twice");
   }
   if (total_bytes_ > std::max<std::uint64_t>(kAlwaysAllowedBytes, kMaxExpansion * bytes.size())) {
-    fail("the zip archive of " + std::to_string(bytes.size()) + " bytes declares " + std::to_string(total_bytes_) +
+    fail("the zip archive of " + std::to_string(bytes.size()) + " bytes declares " +
+         std::to_string(total_bytes_) +
          " bytes of content, more than weights can shrink: refused as a zip bomb");
   }
 }
@@ -75,16 +82,19 @@ std::vector<std::byte> ZipArchive::read(const std::string& name) const {
     fail("zip entry " + quote(name) + " is compressed by method " + std::to_string(entry.method) +
          "; only stored (0) and deflated (8) entries are read");
   }
-  const std::unique_ptr<zip_file_t, int (*)(zip_file_t*)> file(zip_fopen_index(archive_.get(), entry.index, 0), &zip_fclose);
+  const std::unique_ptr<zip_file_t, int (*)(zip_file_t*)> file(
+      zip_fopen_index(archive_.get(), entry.index, 0), &zip_fclose);
   if (file == nullptr) fail("zip entry " + quote(name) + ": " + zip_strerror(archive_.get()));
 
   std::vector<std::byte> bytes(entry.size_bytes);
   std::uint64_t done = 0;
   for (;;) {
-    // A last read beyond the declared size lets libzip compare the CRC, and shows an entry that is longer than it says.
+    // A last read beyond the declared size lets libzip compare the CRC, and shows an entry that is
+    // longer than it says.
     std::byte beyond{};
     const bool full = done == bytes.size();
-    const zip_int64_t got = full ? zip_fread(file.get(), &beyond, 1) : zip_fread(file.get(), bytes.data() + done, bytes.size() - done);
+    const zip_int64_t got = full ? zip_fread(file.get(), &beyond, 1)
+                                 : zip_fread(file.get(), bytes.data() + done, bytes.size() - done);
     if (got < 0) fail("zip entry " + quote(name) + ": " + zip_file_strerror(file.get()));
     if (full && got > 0) fail("zip entry " + quote(name) + " is longer than it declares");
     if (!full && got == 0) fail("zip entry " + quote(name) + " is shorter than it declares");
@@ -93,6 +103,8 @@ std::vector<std::byte> ZipArchive::read(const std::string& name) const {
   }
 }
 
-void ZipArchive::fail(const std::string& what) const { throw std::invalid_argument(where_ + ": " + what); }
+void ZipArchive::fail(const std::string& what) const {
+  throw std::invalid_argument(where_ + ": " + what);
+}
 
 }  // namespace squant::eval

@@ -13,10 +13,12 @@
 
 namespace squant::eval {
 
-// Entries that are stored or deflated; zip64 as well. Nothing is ever written to disk, so names may be anything.
+// Entries that are stored or deflated; zip64 as well. Nothing is ever written to disk, so names may
+// be anything.
 //
-// Against zip bombs the constructor adds up the sizes that the archive declares: at most 8 GiB, and beyond 64 MiB at most
-// 100 times the archive's own size (weights shrink by a tenth). No entry yields more bytes than it declares.
+// Against zip bombs the constructor adds up the sizes that the archive declares: at most 8 GiB, and
+// beyond 64 MiB at most 100 times the archive's own size (weights shrink by a tenth). No entry
+// yields more bytes than it declares.
 class ZipArchive {
  public:
   // Borrows `bytes`. `where` names the file in messages. Throws std::invalid_argument.
@@ -31,8 +33,8 @@ class ZipArchive {
   // What all entries together declare.
   std::uint64_t total_bytes() const { return total_bytes_; }
 
-  // The bytes of an entry, its CRC-32 checked. Throws std::invalid_argument: no such entry, a wrong length or checksum,
-  // an encryption or compression that is not read here.
+  // The bytes of an entry, its CRC-32 checked. Throws std::invalid_argument: no such entry, a wrong
+  // length or checksum, an encryption or compression that is not read here.
   std::vector<std::byte> read(const std::string& name) const;
 
  private:

@@ -49,9 +49,11 @@ void expect_same_tensors(const StateDict& read, const StateDict& expected) {
     ASSERT_TRUE(names.erase(name)) << "missing: " << name;
     EXPECT_EQ(read.at(name).shape, tensor.shape) << name;
     ASSERT_EQ(read.at(name).values.size(), tensor.values.size()) << name;
-    for (std::size_t i = 0; i < tensor.values.size(); ++i) {  // bits: -0 counts, but one NaN is as good as another
+    for (std::size_t i = 0; i < tensor.values.size();
+         ++i) {  // bits: -0 counts, but one NaN is as good as another
       if (std::isnan(read.at(name).values[i]) && std::isnan(tensor.values[i])) continue;
-      EXPECT_EQ(std::bit_cast<std::uint32_t>(read.at(name).values[i]), std::bit_cast<std::uint32_t>(tensor.values[i]))
+      EXPECT_EQ(std::bit_cast<std::uint32_t>(read.at(name).values[i]),
+                std::bit_cast<std::uint32_t>(tensor.values[i]))
           << name << "[" << i << "]";
     }
   }
@@ -71,7 +73,9 @@ const std::map<std::string, StateDict>& expected_cases() {
   return cases;
 }
 
-fs::path file_of_case(const std::string& name) { return kData / (name.ends_with(".zip") ? name : name + ".pth"); }
+fs::path file_of_case(const std::string& name) {
+  return kData / (name.ends_with(".zip") ? name : name + ".pth");
+}
 
 TEST(CheckpointTest, EveryFileOfTorchLoadsAsTorchReadsIt) {
   EXPECT_EQ(expected_cases().size(), 27u);
@@ -79,7 +83,9 @@ TEST(CheckpointTest, EveryFileOfTorchLoadsAsTorchReadsIt) {
     SCOPED_TRACE(name);
     const Checkpoint read = load_checkpoint(file_of_case(name));
     expect_same_tensors(read.tensors, expected);
-    EXPECT_EQ(read.format, name.ends_with(".zip") ? "pth.zip" : name.ends_with("_old") ? "pickle" : "zip");
+    EXPECT_EQ(read.format, name.ends_with(".zip")   ? "pth.zip"
+                           : name.ends_with("_old") ? "pickle"
+                                                    : "zip");
   }
 }
 
@@ -98,7 +104,8 @@ TEST(CheckpointTest, ReleaseFileKeepsTheSha1OfThePthInside) {
 }
 
 TEST(CheckpointTest, DigestsAreTheStandardOnes) {
-  EXPECT_EQ(sha256_hex("abc", 3), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  EXPECT_EQ(sha256_hex("abc", 3),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
   const std::string abc = "abc";
   const fs::path path = fs::path(testing::TempDir()) / "abc";
   std::ofstream(path) << abc;
@@ -110,14 +117,18 @@ TEST(CheckpointTest, DigestsAreTheStandardOnes) {
 TEST(CheckpointTest, NotesSayWhatWasLeftOutOrRenamed) {
   EXPECT_THAT(load_checkpoint(kData / "wrapped_old.pth").notes,
               testing::ElementsAre(HasSubstr("\"state_dict\""), "left out 1 integer tensors"));
-  EXPECT_THAT(load_checkpoint(kData / "wrapped_model_zip.pth").notes, testing::Contains(HasSubstr("\"model\"")));
-  EXPECT_THAT(load_checkpoint(kData / "data_parallel_zip.pth").notes, testing::Contains(HasSubstr("\"module.\"")));
+  EXPECT_THAT(load_checkpoint(kData / "wrapped_model_zip.pth").notes,
+              testing::Contains(HasSubstr("\"model\"")));
+  EXPECT_THAT(load_checkpoint(kData / "data_parallel_zip.pth").notes,
+              testing::Contains(HasSubstr("\"module.\"")));
   EXPECT_THAT(load_checkpoint(kData / "views_zip.pth").notes, testing::IsEmpty());
 }
 
 TEST(CheckpointTest, CodeInAPickleIsNamedAndNeverRuns) {
   for (const char* name : {"refused_code_old.pth", "refused_code_zip.pth"}) {
-    EXPECT_THAT(error_of_file(name), AllOf(HasSubstr("FILE: pickle, byte "), HasSubstr("\"posix.system\" is refused"))) << name;
+    EXPECT_THAT(error_of_file(name),
+                AllOf(HasSubstr("FILE: pickle, byte "), HasSubstr("\"posix.system\" is refused")))
+        << name;
   }
   EXPECT_FALSE(fs::exists("squant-checkpoint-ran-code"));
 }
@@ -152,7 +163,9 @@ TEST(CheckpointTest, WhatIsNoStateDictOfFloatsIsRefusedByName) {
     if (!name.starts_with("refused_") || name.starts_with("refused_code")) continue;
     ++num_files;
     ASSERT_TRUE(refusals.contains(name)) << name;
-    EXPECT_THAT(error_of_file(name), AllOf(testing::StartsWith("FILE"), HasSubstr(refusals.at(name)))) << name;
+    EXPECT_THAT(error_of_file(name),
+                AllOf(testing::StartsWith("FILE"), HasSubstr(refusals.at(name))))
+        << name;
   }
   EXPECT_EQ(num_files, refusals.size());
 }
@@ -169,17 +182,25 @@ TEST(CheckpointTest, UnreadablePathsAreNamed) {
 }
 
 TEST(CheckpointTest, OtherFilesAreRecognisedAsSuch) {
-  const auto error_of_text = [](const std::string& text) { return error_of(std::as_bytes(std::span(text))); };
+  const auto error_of_text = [](const std::string& text) {
+    return error_of(std::as_bytes(std::span(text)));
+  };
   EXPECT_THAT(error_of_text(""), HasSubstr("the file is empty"));
-  EXPECT_THAT(error_of_text("version https://git-lfs.github.com/spec/v1\noid"), HasSubstr("git lfs pull"));
+  EXPECT_THAT(error_of_text("version https://git-lfs.github.com/spec/v1\noid"),
+              HasSubstr("git lfs pull"));
   EXPECT_THAT(error_of_text("<!DOCTYPE html>"), HasSubstr("web page"));
-  EXPECT_THAT(error_of_text("\x80\x04."), HasSubstr("a pickle, but not one that torch.save writes"));
+  EXPECT_THAT(error_of_text("\x80\x04."),
+              HasSubstr("a pickle, but not one that torch.save writes"));
   EXPECT_THAT(error_of_text("\x89PNG\r\n"), HasSubstr("begins with \"\\x89PNG\\x0d\\x0a\""));
 }
 
 // A sample of every format, for damage below.
-const char* const kSamples[] = {"views_old.pth", "module_old.pth", "views_zip.pth", "module_old_deflated.pth.zip",
-                                "module_zip_stored.pth.zip", "zip64.pth.zip"};
+const char* const kSamples[] = {"views_old.pth",
+                                "module_old.pth",
+                                "views_zip.pth",
+                                "module_old_deflated.pth.zip",
+                                "module_zip_stored.pth.zip",
+                                "zip64.pth.zip"};
 
 TEST(CheckpointTest, EveryTruncationIsAnError) {
   for (const char* name : kSamples) {
@@ -187,8 +208,10 @@ TEST(CheckpointTest, EveryTruncationIsAnError) {
     ASSERT_EQ(error_of(whole), "(accepted)");
     for (std::size_t size = 0; size < whole.size(); ++size) {
       // A copy of its own, so that a sanitizer sees a read behind the end.
-      const std::vector<std::byte> part(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(size));
-      ASSERT_NE(error_of(part), "(accepted)") << name << " cut to " << size << " of " << whole.size() << " bytes";
+      const std::vector<std::byte> part(whole.begin(),
+                                        whole.begin() + static_cast<std::ptrdiff_t>(size));
+      ASSERT_NE(error_of(part), "(accepted)")
+          << name << " cut to " << size << " of " << whole.size() << " bytes";
     }
   }
 }
@@ -218,7 +241,8 @@ TEST(CheckpointTest, BytesBehindTheEndAreAnError) {
 TEST(CheckpointTest, BigEndianFilesAreRefused) {
   std::vector<std::byte> old_file = read_bytes(kData / "module_old.pth");
   const std::string key = "little_endian";
-  auto flag = std::search(old_file.begin(), old_file.end(), std::as_bytes(std::span(key)).begin(), std::as_bytes(std::span(key)).end());
+  auto flag = std::search(old_file.begin(), old_file.end(), std::as_bytes(std::span(key)).begin(),
+                          std::as_bytes(std::span(key)).end());
   ASSERT_NE(flag, old_file.end());
   flag = std::find(flag, old_file.end(), std::byte{0x88});  // NEWTRUE
   *flag = std::byte{0x89};
@@ -238,14 +262,16 @@ TEST(CheckpointTest, EfficientNetLite0Loads) {
   EXPECT_EQ(read.sha256, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db");
   EXPECT_EQ(read.tensors.size(), 247u);
   EXPECT_EQ(read.tensors.at("_conv_stem.weight").shape, (std::vector<std::int64_t>{32, 3, 3, 3}));
-  // Its convolutions stand in the file in another order than row-major. The digest is of torch.load's tensors, contiguous:
-  // name and float32 bytes, sorted by name.
+  // Its convolutions stand in the file in another order than row-major. The digest is of
+  // torch.load's tensors, contiguous: name and float32 bytes, sorted by name.
   std::string all;
   for (const auto& [tensor_name, tensor] : read.tensors) {
     all += tensor_name;
-    all.append(reinterpret_cast<const char*>(tensor.values.data()), tensor.values.size() * sizeof(float));
+    all.append(reinterpret_cast<const char*>(tensor.values.data()),
+               tensor.values.size() * sizeof(float));
   }
-  EXPECT_EQ(sha256_hex(all.data(), all.size()), "3918c27c5c39fd6eeb5d32ee16330bbedb3a37533a6b4c39a3992b5865971845");
+  EXPECT_EQ(sha256_hex(all.data(), all.size()),
+            "3918c27c5c39fd6eeb5d32ee16330bbedb3a37533a6b4c39a3992b5865971845");
 }
 
 }  // namespace

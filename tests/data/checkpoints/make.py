@@ -74,8 +74,10 @@ save("parameters", net.state_dict(keep_vars=True), state)
 for dtype in ("half", "bfloat16", "double"):
     cast = collections.OrderedDict((k, getattr(v, dtype)()) for k, v in state.items())
     save(dtype, cast, cast)
-special = torch.tensor([0.0, -0.0, 1.0, -2.5, 6.1e-5, 6.0e-8, -5.9e-6, 65504.0, float("inf"), float("-inf"), float("nan")])
-cast = {"half": special.half(), "bfloat16": special.bfloat16(), "double": torch.tensor([1e300, -1e-300, 0.1], dtype=torch.double)}
+special = torch.tensor([0.0, -0.0, 1.0, -2.5, 6.1e-5, 6.0e-8, -5.9e-6, 65504.0, float("inf"), float("-inf"),
+                        float("nan")])
+cast = {"half": special.half(), "bfloat16": special.bfloat16(),
+        "double": torch.tensor([1e300, -1e-300, 0.1], dtype=torch.double)}
 save("special_values", cast, cast)
 
 base = torch.randn(2, 3, 4, 5)
