@@ -1,0 +1,55 @@
+// The launcher of SQuant's CUDA kernel. Plain data and C++17: the .cu file includes nothing else of ours but numerics.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+#include "quant/squant_team.h"
+
+namespace squant::quant {
+
+// One weight tensor; all memory on the device.
+struct DeviceTensor {
+  const float* weights;
+  std::int8_t* codes;
+  float* scale;
+  float* zero_point;
+  std::int32_t out;
+  std::int32_t in;
+  std::int32_t kernel;
+};
+
+// What one thread block does: kRowsPerBlock short rows, a warp each, or one long row by all threads.
+struct BlockWork {
+  std::int32_t tensor;
+  std::int32_t first_row;
+  bool is_long;
+  std::int32_t spill_slot;  // where a long row works that does not fit shared memory; -1: it fits
+};
+
+inline constexpr int kThreadsPerBlock = 256;
+inline constexpr int kRowsPerBlock = kThreadsPerBlock / 32;
+inline constexpr std::int32_t kShortRow = 768;  // elements that a warp's share of shared memory holds
+inline constexpr std::int64_t kBytesPerElement = sizeof(float) + sizeof(std::int16_t);
+
+struct SquantLaunch {
+  const DeviceTensor* tensors;  // device
+  const BlockWork* work;        // device
+  std::int32_t num_blocks;
+  std::int32_t shared_elements;  // that a block's shared memory holds, at least kRowsPerBlock * kShortRow
+  unsigned char* spill;          // device: kBytesPerElement * spill_elements a slot, for rows above shared_elements
+  std::int64_t spill_elements;   // the longest such row
+  unsigned long long* broken;    // device: the lowest (tensor << 32 | row) with a NaN or infinite weight, else all ones
+  int bits;
+  Mode mode;
+  Rounding rounding;
+};
+
+// Enqueues one launch on `stream`, not waited for. Returns what the launch said.
+cudaError_t launch_squant(const SquantLaunch& launch, cudaStream_t stream);
+
+// Shared memory a block of this device may have for it, in elements of a row.
+cudaError_t max_shared_elements(int device, std::int32_t* elements);
+
+}  // namespace squant::quant
