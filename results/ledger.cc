@@ -43,7 +43,7 @@ bool Ledger::store(const StoredJob& job, const Totals& totals) {
   return is_complete;
 }
 
-void Ledger::rebuild(const StoredJob& job) {
+Totals Ledger::add_up(const StoredJob& job) {
   Totals totals;
   if (job.num_images == 0) {
     Query preparation = query("SELECT finished_at FROM job JOIN preparation USING (evaluation_id) WHERE job_id = ?");
@@ -65,7 +65,11 @@ void Ledger::rebuild(const StoredJob& job) {
       totals.add(tile);
     }
   }
-  if (store(job, totals)) {
+  return totals;
+}
+
+void Ledger::rebuild(const StoredJob& job) {
+  if (store(job, add_up(job))) {
     on_complete(job.job_id);
   } else {
     query("UPDATE run_job SET verdict = NULL, verdict_text = NULL, judged_at = NULL WHERE job_id = ?")

@@ -30,7 +30,9 @@ class Ledger {
   Totals load(std::int64_t job_id);
   // Stores the sums and returns whether they complete the job.
   bool store(const StoredJob& job, const Totals& totals);
-  // Adds up the tiles of the job's grid, stores the sums, and judges a complete job.
+  // The sum of the tiles of the job's grid, without storing it.
+  Totals add_up(const StoredJob& job);
+  // Adds up, stores the sums, and judges a complete job.
   void rebuild(const StoredJob& job);
 
   // Clears the job's failures and judges it; a float job also those that it is the baseline of.

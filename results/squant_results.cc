@@ -10,7 +10,8 @@
 
 #include "results/commands.h"
 #include "results/compare.h"
-#include "results/store.h"
+#include "results/merge.h"
+#include "results/writer_lock.h"
 
 namespace squant::results {
 namespace {
@@ -55,6 +56,9 @@ class Program {
   std::unique_ptr<Connection> open() const { return Connection::open_reader(options_.database); }
   Output output() const { return {*out_, parse_format(options_.format), style_}; }
   int export_results();
+  int merge();
+  int explain_results();
+  int diagnose_database();
 
   CLI::App app_{"Shows, compares and checks what squant-sweep stored.\n"
                 "Exit code: 0 good; 1 a verdict failed, something differs or is damaged; 2 wrong use; 3 work is left.",
@@ -84,6 +88,35 @@ int Program::export_results() {
   file << buffer_.str() << std::flush;
   if (!file) throw std::invalid_argument(options_.output_file + ": cannot write it");
   return code;
+}
+
+int Program::merge() {
+  WriterSession into(options_.into, options_.takeover);
+  bool has_conflicts = false;
+  for (const std::string& from : options_.from) {
+    const MergeReport report = merge_database(into.connection(), into.generation(), from);
+    if (report.conflicts.empty()) {
+      std::cout << from << ": " << report.num_runs << " runs, " << report.num_jobs << " jobs, " << report.num_tiles
+                << " tiles were new\n";
+      continue;
+    }
+    has_conflicts = true;
+    std::cerr << "CONFLICT: " << from << " has other results of the same jobs; nothing of it was merged. One side had a "
+              << "hardware or software fault:\n";
+    for (const std::string& conflict : report.conflicts) std::cerr << "  " << conflict << '\n';
+  }
+  return has_conflicts ? kExitBad : kExitGood;
+}
+
+int Program::explain_results() {
+  const auto a = open();
+  const auto b = Connection::open_reader(options_.other_database.empty() ? options_.database : options_.other_database);
+  return explain(*a, options_.a, *b, options_.b, output());
+}
+
+int Program::diagnose_database() {
+  if (options_.migrate) WriterSession(options_.database, options_.takeover);
+  return diagnose(*open(), output());
 }
 
 void Program::add_commands() {
@@ -135,6 +168,27 @@ void Program::add_commands() {
   std::vector<std::string> exported = shown;
   exported.emplace_back("junit");
   add_format(app, exported);
+
+  app = command("merge", "Brings the results of other databases into one. Exit code 1: the same job came out differently",
+                [this] { return merge(); });
+  app->add_option("INTO", options_.into, "The database to write; made if it is not there")->required();
+  app->add_option("FROM", options_.from, "The databases to read")->required();
+  app->add_flag("--takeover", options_.takeover, "Take the lock of a writer whose heartbeat is over a minute old");
+
+  app = command("explain", "What differs between two results, and why", [this] { return explain_results(); });
+  app->add_option("A", options_.a, "\"MODEL BITS MODE\" or the first digits of the column identity")->required();
+  app->add_option("B", options_.b, "The other result")->required();
+  add_database(app);
+  app->add_option("--other-db", options_.other_database, "Where B is, if not in --db");
+  add_format(app, shown);
+
+  app = command("doctor", "Checks the file and its sums; says what is missing and which command fills it. Exit code: 1 "
+                          "damaged, 3 work is left, else 0",
+                [this] { return diagnose_database(); });
+  add_database(app);
+  app->add_flag("--migrate", options_.migrate, "Bring an older database to this program's schema first");
+  app->add_flag("--takeover", options_.takeover, "With --migrate: as in merge");
+  add_format(app, shown);
 }
 
 int Program::run(int argc, char** argv) {

@@ -12,7 +12,6 @@
 #include "results/connection.h"
 #include "results/ledger.h"
 #include "results/result_query.h"
-#include "results/schema.h"
 #include "results/writer_lock.h"
 
 namespace squant::results {
@@ -43,9 +42,10 @@ std::string counts_text(const TileRow& tile) {
 
 class SqliteStore final : public Store {
  public:
-  SqliteStore(std::unique_ptr<Connection> connection, std::int64_t generation)
-      : connection_(std::move(connection)), ledger_(*connection_), generation_(generation) {}
-  ~SqliteStore() override { close(); }
+  explicit SqliteStore(std::unique_ptr<WriterSession> writer)
+      : writer_(std::move(writer)), connection_(&writer_->connection()), ledger_(*connection_) {}
+  explicit SqliteStore(std::unique_ptr<Connection> reader)
+      : reader_(std::move(reader)), connection_(reader_.get()), ledger_(*connection_) {}
 
   std::int64_t begin_run(const RunRow& run) override;
   void finish_run(std::int64_t run_id, int exit_code) override;
@@ -68,12 +68,12 @@ class SqliteStore final : public Store {
   template <typename Body>
   void write(std::string_view purpose, Body&& body) {
     const std::lock_guard guard(mutex_);
-    if (generation_ == 0) {
+    if (!writer_) {
       throw StoreError(connection_->path() + ": cannot " + std::string(purpose) + ": it was opened for reading");
     }
     connection_->guarded(purpose, [&] {
       SQLite::Transaction transaction(connection_->database(), SQLite::TransactionBehavior::IMMEDIATE);
-      refresh_heartbeat(*connection_, generation_);
+      refresh_heartbeat(*connection_, writer_->generation());
       body();
       transaction.commit();
     });
@@ -90,8 +90,6 @@ class SqliteStore final : public Store {
     });
   }
 
-  // Without effect where the lock is lost or nothing can be written: the next owner finds a dead process.
-  void close() noexcept;
   std::optional<std::int64_t> find_evaluation(const std::string& evaluation);
   std::int64_t need_evaluation(const std::string& evaluation);
   std::int64_t need_job(const std::string& identity);
@@ -102,21 +100,12 @@ class SqliteStore final : public Store {
   void check_stored_tile(std::int64_t evaluation_id, const TileRow& tile);
 
   std::mutex mutex_;
-  std::unique_ptr<Connection> connection_;
+  std::unique_ptr<WriterSession> writer_;  // one of the two
+  std::unique_ptr<Connection> reader_;
+  Connection* connection_;
   Ledger ledger_;
-  std::int64_t generation_ = 0;  // 0: a reader
   std::unordered_map<std::string, std::int64_t> evaluation_ids_;
 };
-
-void SqliteStore::close() noexcept {
-  if (generation_ == 0) return;
-  try {
-    SQLite::Transaction transaction(connection_->database(), SQLite::TransactionBehavior::IMMEDIATE);
-    release_writer_lock(*connection_, generation_);
-    transaction.commit();
-  } catch (const std::exception&) {
-  }
-}
 
 std::int64_t SqliteStore::begin_run(const RunRow& run) {
   std::int64_t run_id = 0;
@@ -250,7 +239,7 @@ void SqliteStore::add_preparation(const PreparationRow& preparation) {
       Query found = query("SELECT ranges_json FROM preparation WHERE evaluation_id = ?");
       if (found.bind(evaluation_id).step()) {
         if (found.text(0) == preparation.ranges_json) return;
-        throw StoreError(connection_->path() + ": evaluation " + preparation.evaluation +
+        throw StoreConflict(connection_->path() + ": evaluation " + preparation.evaluation +
                          " is prepared already, with other activation ranges: hardware or software fault");
       }
     }
@@ -295,7 +284,7 @@ void SqliteStore::check_stored_tile(std::int64_t evaluation_id, const TileRow& t
       stored.num_broken == tile.num_broken) {
     return;
   }
-  throw StoreError(connection_->path() + ": " + tile_name(tile) + " came out differently: stored by run " +
+  throw StoreConflict(connection_->path() + ": " + tile_name(tile) + " came out differently: stored by run " +
                    found.text(4) + " rank " + found.text(5) + " are " + counts_text(stored) + "; run " +
                    std::to_string(tile.run_id) + " rank " + std::to_string(tile.rank) + " got " + counts_text(tile) +
                    ": hardware or software fault, nothing of this batch was stored");
@@ -463,21 +452,13 @@ std::vector<RunRow> SqliteStore::runs() {
 }  // namespace
 
 std::unique_ptr<Store> Store::open_writer(const std::string& path, bool takeover) {
-  std::unique_ptr<Connection> connection = Connection::open_writer(path);
-  // Within one immediate transaction: of two that open at once, the second one finds the first one's row.
-  const std::int64_t generation = connection->guarded("take the writer's lock", [&] {
-    SQLite::Transaction transaction(connection->database(), SQLite::TransactionBehavior::IMMEDIATE);
-    if (connection->pragma("user_version") == 0) migrate(connection->database());
-    const std::int64_t taken = take_writer_lock(*connection, takeover);
-    migrate(connection->database());
-    transaction.commit();
-    return taken;
-  });
-  return std::make_unique<SqliteStore>(std::move(connection), generation);
+  return std::make_unique<SqliteStore>(std::make_unique<WriterSession>(path, takeover));
 }
 
 std::unique_ptr<Store> Store::open_reader(const std::string& path) {
-  return std::make_unique<SqliteStore>(Connection::open_reader(path), 0);
+  return std::make_unique<SqliteStore>(Connection::open_reader(path));
 }
+
+std::string sqlite_version() { return SQLite::getLibVersion(); }
 
 }  // namespace squant::results

@@ -80,6 +80,7 @@ class Store {
     std::optional<ReferenceValue> reference;
   };
   virtual void add_jobs(std::int64_t run_id, std::span<const PlannedJob> jobs) = 0;
+  // Throws StoreConflict where the evaluation is prepared already, with other ranges.
   virtual void add_preparation(const PreparationRow& preparation) = 0;
   // All or nothing, durable on return. A tile that is stored already with the same counts and digest is ignored; with
   // another digest: throws StoreConflict that says so; without digest the first one stays.
@@ -102,5 +103,8 @@ class Store {
   virtual std::vector<ResultRow> results(std::span<const std::string> identities = {}) = 0;
   virtual std::vector<RunRow> runs() = 0;
 };
+
+// Of the SQLite library that this program uses.
+std::string sqlite_version();
 
 }  // namespace squant::results

@@ -8,6 +8,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "results/schema.h"
+
 namespace squant::results {
 namespace {
 
@@ -77,19 +79,13 @@ std::string describe(const Owner& owner) {
          std::to_string(std::llround(std::max(owner.heartbeat_age_s, 0.0))) + " s ago)";
 }
 
-bool may_replace(const Owner& owner, bool takeover) {
+bool is_stale(const Owner& owner) { return owner.heartbeat_age_s > kStaleHeartbeatSeconds; }
+
+// Nobody holds the lock, or its owner cannot be alive.
+bool is_gone(const Owner& owner) {
   if (!owner.is_held) return true;
-  const bool is_stale = owner.heartbeat_age_s > kStaleHeartbeatSeconds;
-  switch (liveness_of(owner.identity)) {
-    case Liveness::kDead:
-      return true;
-    case Liveness::kRebooted:
-      return is_stale;
-    case Liveness::kAlive:
-    case Liveness::kUnknown:
-      return takeover && is_stale;
-  }
-  return false;
+  const Liveness liveness = liveness_of(owner.identity);
+  return liveness == Liveness::kDead || (liveness == Liveness::kRebooted && is_stale(owner));
 }
 
 }  // namespace
@@ -114,7 +110,7 @@ Liveness liveness_of(const ProcessIdentity& owner) {
 
 std::int64_t take_writer_lock(Connection& connection, bool takeover) {
   const Owner owner = read_owner(connection);
-  if (!may_replace(owner, takeover)) {
+  if (!is_gone(owner) && !(takeover && is_stale(owner))) {
     throw StoreLocked(connection.path() + " is being written by another squant-sweep: " + describe(owner) +
                       ". Wait for it or stop it; if it is gone, " +
                       (takeover ? "--takeover works" : "start again with --takeover, which works") +
@@ -142,14 +138,30 @@ void refresh_heartbeat(Connection& connection, std::int64_t generation) {
   Query(connection.statement("UPDATE writer SET heartbeat_at = ?")).bind(now).run();
 }
 
-void release_writer_lock(Connection& connection, std::int64_t generation) {
-  check_generation(connection, generation);
-  Query(connection.statement("UPDATE writer SET held = 0")).run();
+WriterSession::WriterSession(const std::string& path, bool takeover) : connection_(Connection::open_writer(path)) {
+  connection_->guarded("take the writer's lock", [&] {
+    // Within one immediate transaction: of two that open at once, the second one finds the first one's row.
+    SQLite::Transaction transaction(connection_->database(), SQLite::TransactionBehavior::IMMEDIATE);
+    if (connection_->pragma("user_version") == 0) migrate(connection_->database());
+    generation_ = take_writer_lock(*connection_, takeover);
+    migrate(connection_->database());
+    transaction.commit();
+  });
+}
+
+WriterSession::~WriterSession() {
+  try {
+    SQLite::Transaction transaction(connection_->database(), SQLite::TransactionBehavior::IMMEDIATE);
+    check_generation(*connection_, generation_);
+    Query(connection_->statement("UPDATE writer SET held = 0")).run();
+    transaction.commit();
+  } catch (const std::exception&) {
+  }
 }
 
 std::string describe_owner(Connection& connection) {
   const Owner owner = read_owner(connection);
-  return owner.is_held ? describe(owner) : std::string();
+  return is_gone(owner) ? std::string() : describe(owner);
 }
 
 }  // namespace squant::results

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "results/connection.h"
@@ -27,14 +28,31 @@ Liveness liveness_of(const ProcessIdentity& owner);
 
 inline constexpr double kStaleHeartbeatSeconds = 60;
 
+// A connection that holds the writer's lock, and gives it back at its end.
+class WriterSession {
+ public:
+  // Creates the file and schema if need be, migrates an older one. Throws StoreLocked as take_writer_lock() does.
+  WriterSession(const std::string& path, bool takeover);
+  // Without effect where the lock is lost or nothing can be written: the next owner finds a dead process.
+  ~WriterSession();
+  WriterSession(const WriterSession&) = delete;
+  WriterSession& operator=(const WriterSession&) = delete;
+  Connection& connection() { return *connection_; }
+  std::int64_t generation() const { return generation_; }
+
+ private:
+  std::unique_ptr<Connection> connection_;
+  std::int64_t generation_ = 0;
+};
+
 // Takes the lock inside the caller's immediate transaction and returns its generation.
 // Throws StoreLocked with the owner's host, pid, start and heartbeat where a live (or perhaps live) process has it.
 std::int64_t take_writer_lock(Connection& connection, bool takeover);
 // Throws StoreLocked when another owner has taken over since. Inside a transaction.
 void check_generation(Connection& connection, std::int64_t generation);
 void refresh_heartbeat(Connection& connection, std::int64_t generation);
-void release_writer_lock(Connection& connection, std::int64_t generation);
-// "host node7, pid 4711, since 2026-..., last heartbeat 2026-... (3 s ago)", or empty where nobody holds the lock.
+// "host node7, pid 4711, since 2026-..., last heartbeat 2026-... (3 s ago)", or empty where no live process
+// holds the lock.
 std::string describe_owner(Connection& connection);
 
 }  // namespace squant::results
