@@ -7,10 +7,12 @@
 
 namespace squant::eval {
 
-void check_image_range(const Dataset& dataset, std::int64_t first, std::int64_t count, const std::string& where) {
+void check_image_range(const Dataset& dataset, std::int64_t first, std::int64_t count,
+                       const std::string& where) {
   if (first < 0 || count < 0 || first > dataset.size() || count > dataset.size() - first) {
-    throw std::invalid_argument(where + ": images " + std::to_string(first) + " to " + std::to_string(first) + " + " +
-                                std::to_string(count) + " asked for, it has " + std::to_string(dataset.size()));
+    throw std::invalid_argument(where + ": images " + std::to_string(first) + " to " +
+                                std::to_string(first) + " + " + std::to_string(count) +
+                                " asked for, it has " + std::to_string(dataset.size()));
   }
 }
 

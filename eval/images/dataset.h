@@ -13,9 +13,12 @@ namespace squant::eval {
 // Where the images are. Paths are absolute or relative to the working directory.
 struct DatasetSpec {
   std::string format;  // "idx", "fashion-mnist", "image_folder" (docs/datasets.md)
-  std::string images;  // idx: the images file (.gz or not); fashion-mnist: "test" or "train"; image_folder: the folder
-  std::string labels;  // idx: the labels file; image_folder: the list of class names (sorted WNIDs), or of "file label"
-  std::string cache;   // image_folder: folder of the packed cache; empty: the user's cache folder; "none": no cache
+  std::string images;  // idx: the images file (.gz or not); fashion-mnist: "test" or "train";
+                       // image_folder: the folder
+  std::string labels;  // idx: the labels file; image_folder: the list of class names (sorted
+                       // WNIDs), or of "file label"
+  std::string cache;   // image_folder: folder of the packed cache; empty: the user's cache folder;
+                       // "none": no cache
 };
 
 // Where the pictures of a chunk came from.
@@ -31,9 +34,10 @@ struct ImageChunk {
   std::int64_t count = 0;
   Shape shape;  // of one image
   std::vector<std::uint8_t> pixels;
-  std::vector<std::int32_t> labels;       // in [0, num_classes)
-  std::vector<std::int64_t> broken;       // indices (of the data set) that could not be decoded: pixels are 0
-  std::vector<std::string> broken_why;    // parallel: path and reason
+  std::vector<std::int32_t> labels;  // in [0, num_classes)
+  std::vector<std::int64_t>
+      broken;  // indices (of the data set) that could not be decoded: pixels are 0
+  std::vector<std::string> broken_why;  // parallel: path and reason
   LoadStats stats;
 };
 
@@ -41,20 +45,26 @@ class Dataset {
  public:
   virtual ~Dataset() = default;
   virtual std::int64_t size() const = 0;
-  // image_folder: of the class list; idx: the largest label + 1. A network with fewer outputs does not fit.
+  // image_folder: of the class list; idx: the largest label + 1. A network with fewer outputs does
+  // not fit.
   virtual std::int64_t num_classes() const = 0;
-  // Hex SHA-256 over what decides labels and pixels: file names, sizes and labels (idx: the files' inflated bytes).
+  // Hex SHA-256 over what decides labels and pixels: file names, sizes and labels (idx: the files'
+  // inflated bytes).
   virtual std::string fingerprint() const = 0;
-  // Images [first, first + count) scaled and cropped to `shape` (same channels). Decodes with up to `num_threads`.
-  // A picture that cannot be decoded is no error: it is listed in `broken`. One call at a time.
-  // Throws std::invalid_argument for a range outside the data set or a shape this data set cannot give.
-  virtual ImageChunk load(std::int64_t first, std::int64_t count, const Shape& shape, int num_threads) = 0;
+  // Images [first, first + count) scaled and cropped to `shape` (same channels). Decodes with up to
+  // `num_threads`. A picture that cannot be decoded is no error: it is listed in `broken`. One call
+  // at a time. Throws std::invalid_argument for a range outside the data set or a shape this data
+  // set cannot give.
+  virtual ImageChunk load(std::int64_t first, std::int64_t count, const Shape& shape,
+                          int num_threads) = 0;
 };
 
 // Throws std::invalid_argument naming path and problem.
 std::unique_ptr<Dataset> open_dataset(const DatasetSpec& spec);
 
-// Throws std::invalid_argument, naming `where`, unless images [first, first + count) are in the data set.
-void check_image_range(const Dataset& dataset, std::int64_t first, std::int64_t count, const std::string& where);
+// Throws std::invalid_argument, naming `where`, unless images [first, first + count) are in the
+// data set.
+void check_image_range(const Dataset& dataset, std::int64_t first, std::int64_t count,
+                       const std::string& where);
 
 }  // namespace squant::eval

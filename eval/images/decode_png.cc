@@ -15,7 +15,8 @@ namespace {
 class PngReader {
  public:
   explicit PngReader(std::span<const std::uint8_t> file) : rest_(file) {
-    png_ = png_create_read_struct(PNG_LIBPNG_VER_STRING, this, &PngReader::on_error, [](png_structp, png_const_charp) {});
+    png_ = png_create_read_struct(PNG_LIBPNG_VER_STRING, this, &PngReader::on_error,
+                                  [](png_structp, png_const_charp) {});
     if (png_ != nullptr) info_ = png_create_info_struct(png_);
     if (info_ == nullptr) {
       png_destroy_read_struct(&png_, nullptr, nullptr);
@@ -73,8 +74,10 @@ void decode_png(std::span<const std::uint8_t> file, std::int64_t size, CropResam
   const std::int64_t height = png_get_image_height(png, info);
   check_picture_size(width, height);
 
-  // Of 16 bits Pillow keeps the high ones, except of grey, where it takes what exceeds 8 bits for white.
-  const bool wide_grey = png_get_color_type(png, info) == PNG_COLOR_TYPE_GRAY && png_get_bit_depth(png, info) == 16;
+  // Of 16 bits Pillow keeps the high ones, except of grey, where it takes what exceeds 8 bits for
+  // white.
+  const bool wide_grey =
+      png_get_color_type(png, info) == PNG_COLOR_TYPE_GRAY && png_get_bit_depth(png, info) == 16;
   int passes = 0;
   reader.guarded([&] {
     if (!wide_grey) png_set_strip_16(png);
@@ -89,13 +92,16 @@ void decode_png(std::span<const std::uint8_t> file, std::int64_t size, CropResam
   });
   const int channels = png_get_channels(png, info);
   const std::size_t stride = png_get_rowbytes(png, info);
-  if ((channels != 1 && channels != 3) || stride != static_cast<std::size_t>(width * channels * (wide_grey ? 2 : 1))) {
+  if ((channels != 1 && channels != 3) ||
+      stride != static_cast<std::size_t>(width * channels * (wide_grey ? 2 : 1))) {
     throw PictureError("is a kind of PNG that is not understood");
   }
   resampler.begin(width, height, channels, size);
   // An interlaced picture fills in its rows pass by pass.
   pixels.resize(stride * static_cast<std::size_t>(passes > 1 ? height : 1) + kRowSlack);
-  const auto row_at = [&](std::int64_t y) { return pixels.data() + (passes > 1 ? stride * static_cast<std::size_t>(y) : 0); };
+  const auto row_at = [&](std::int64_t y) {
+    return pixels.data() + (passes > 1 ? stride * static_cast<std::size_t>(y) : 0);
+  };
   const std::int64_t offset = resampler.first_column() * channels;
   reader.guarded([&] {
     for (int pass = 1; pass <= passes; ++pass) {

@@ -14,14 +14,16 @@ IdxArray read_idx(const std::string& path, std::size_t num_dims, const char* wha
   read_file(path, bytes);
   IdxArray array = parse_idx(bytes, path);
   if (array.dims.size() != num_dims) {
-    throw std::invalid_argument(path + ": has " + std::to_string(array.dims.size()) + " dimensions, but " + what +
-                                " have " + std::to_string(num_dims) + " (are the two files swapped?)");
+    throw std::invalid_argument(path + ": has " + std::to_string(array.dims.size()) +
+                                " dimensions, but " + what + " have " + std::to_string(num_dims) +
+                                " (are the two files swapped?)");
   }
   return array;
 }
 
 std::string shape_text(const Shape& shape) {
-  return std::to_string(shape.channels) + " x " + std::to_string(shape.height) + " x " + std::to_string(shape.width);
+  return std::to_string(shape.channels) + " x " + std::to_string(shape.height) + " x " +
+         std::to_string(shape.width);
 }
 
 class IdxDataset final : public Dataset {
@@ -31,8 +33,9 @@ class IdxDataset final : public Dataset {
         images_(read_idx(images_path, 3, "images")),
         labels_(read_idx(labels_path, 1, "labels")) {
     if (images_.dims[0] != labels_.dims[0]) {
-      throw std::invalid_argument(images_path + ": holds " + std::to_string(images_.dims[0]) + " images, but " +
-                                  labels_path + " holds " + std::to_string(labels_.dims[0]) + " labels");
+      throw std::invalid_argument(images_path + ": holds " + std::to_string(images_.dims[0]) +
+                                  " images, but " + labels_path + " holds " +
+                                  std::to_string(labels_.dims[0]) + " labels");
     }
     if (images_.values.empty()) throw std::invalid_argument(images_path + ": holds no images");
     // Of the inflated bytes: the same data set compressed by another gzip is the same data set.
@@ -45,12 +48,14 @@ class IdxDataset final : public Dataset {
   std::int64_t num_classes() const override { return num_classes_; }
   std::string fingerprint() const override { return fingerprint_; }
 
-  ImageChunk load(std::int64_t first, std::int64_t count, const Shape& shape, int /*num_threads*/) override {
+  ImageChunk load(std::int64_t first, std::int64_t count, const Shape& shape,
+                  int /*num_threads*/) override {
     check_image_range(*this, first, count, images_path_);
     const Shape own{1, images_.dims[1], images_.dims[2]};
     if (shape != own) {
-      throw std::invalid_argument(images_path_ + ": its images are " + shape_text(own) + ", the network wants " +
-                                  shape_text(shape) + " (IDX images are not scaled)");
+      throw std::invalid_argument(images_path_ + ": its images are " + shape_text(own) +
+                                  ", the network wants " + shape_text(shape) +
+                                  " (IDX images are not scaled)");
     }
     ImageChunk chunk;
     chunk.first = first;
@@ -88,20 +93,24 @@ std::unique_ptr<Dataset> open_idx(const std::string& images, const std::string& 
 
 std::unique_ptr<Dataset> open_fashion_mnist(const std::string& part) {
   if (part != "test" && part != "train") {
-    throw std::invalid_argument("data set of format \"fashion-mnist\": images must be \"test\" or \"train\", got \"" +
-                                part + "\"");
+    throw std::invalid_argument(
+        "data set of format \"fashion-mnist\": images must be \"test\" or \"train\", got \"" +
+        part + "\"");
   }
   const std::string prefix = part == "test" ? "/t10k" : "/train";
   std::vector<std::string> places{"/usr/share/datasets/fashion-mnist"};
-  if (const std::string cache = user_cache_dir(); !cache.empty()) places.insert(places.begin(), cache + "/fashion-mnist");
+  if (const std::string cache = user_cache_dir(); !cache.empty())
+    places.insert(places.begin(), cache + "/fashion-mnist");
   std::string tried;
   for (const std::string& place : places) {
     const std::string images = place + prefix + "-images-idx3-ubyte.gz";
-    if (std::filesystem::exists(images)) return open_idx(images, place + prefix + "-labels-idx1-ubyte.gz");
+    if (std::filesystem::exists(images))
+      return open_idx(images, place + prefix + "-labels-idx1-ubyte.gz");
     tried += (tried.empty() ? "" : " and ") + images;
   }
-  throw std::invalid_argument("Fashion-MNIST is not installed (looked for " + tried +
-                              "): run `apt install dataset-fashion-mnist` or scripts/fetch-fashion-mnist.sh");
+  throw std::invalid_argument(
+      "Fashion-MNIST is not installed (looked for " + tried +
+      "): run `apt install dataset-fashion-mnist` or scripts/fetch-fashion-mnist.sh");
 }
 
 }  // namespace squant::eval

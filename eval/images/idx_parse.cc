@@ -19,7 +19,8 @@ class ByteSource {
   ByteSource(std::span<const std::uint8_t> file, const std::string& where)
       : where_(where), rest_(file), gzip_(file.size() >= 2 && file[0] == 0x1f && file[1] == 0x8b) {
     constexpr int kGzipWrapper = 16;
-    if (gzip_ && inflateInit2(&stream_, MAX_WBITS + kGzipWrapper) != Z_OK) fail(where_, "zlib cannot start");
+    if (gzip_ && inflateInit2(&stream_, MAX_WBITS + kGzipWrapper) != Z_OK)
+      fail(where_, "zlib cannot start");
   }
   ~ByteSource() {
     if (gzip_) inflateEnd(&stream_);
@@ -31,7 +32,9 @@ class ByteSource {
   std::uint64_t most() const { return rest_.size() * (gzip_ ? std::uint64_t{1032} : 1); }
 
   // Fills `out` as far as bytes last; returns how many.
-  std::size_t read(std::span<std::uint8_t> out) { return gzip_ ? inflate_into(out) : copy_into(out); }
+  std::size_t read(std::span<std::uint8_t> out) {
+    return gzip_ ? inflate_into(out) : copy_into(out);
+  }
 
  private:
   std::size_t copy_into(std::span<std::uint8_t> out) {
@@ -59,7 +62,8 @@ class ByteSource {
       } else if (status == Z_BUF_ERROR) {
         fail(where_, "the gzip data is truncated");
       } else if (status != Z_OK) {
-        fail(where_, std::string("the gzip data is damaged: ") + (stream_.msg != nullptr ? stream_.msg : "zlib error"));
+        fail(where_, std::string("the gzip data is damaged: ") +
+                         (stream_.msg != nullptr ? stream_.msg : "zlib error"));
       }
     }
     return done;
@@ -83,12 +87,15 @@ std::vector<std::int64_t> read_dims(ByteSource& source, const std::string& where
   constexpr int kMaxDims = 4;
   std::array<std::uint8_t, 4> magic{};
   if (source.read(magic) != magic.size()) fail(where, "is too short for an IDX file");
-  if (magic[0] != 0 || magic[1] != 0) fail(where, "is no IDX file: it does not begin with two zero bytes");
+  if (magic[0] != 0 || magic[1] != 0)
+    fail(where, "is no IDX file: it does not begin with two zero bytes");
   if (magic[2] != kUnsignedByte) {
-    fail(where, "holds IDX type " + std::to_string(magic[2]) + "; only unsigned bytes (type 8) are read");
+    fail(where,
+         "holds IDX type " + std::to_string(magic[2]) + "; only unsigned bytes (type 8) are read");
   }
   if (magic[3] < 1 || magic[3] > kMaxDims) {
-    fail(where, "has " + std::to_string(magic[3]) + " dimensions, expected 1 to " + std::to_string(kMaxDims));
+    fail(where, "has " + std::to_string(magic[3]) + " dimensions, expected 1 to " +
+                    std::to_string(kMaxDims));
   }
   std::vector<std::int64_t> dims;
   for (int i = 0; i < magic[3]; ++i) {
@@ -108,7 +115,8 @@ IdxArray parse_idx(std::span<const std::uint8_t> file, const std::string& where)
   std::uint64_t size = 1;
   for (const std::int64_t dim : array.dims) {
     const auto factor = static_cast<std::uint64_t>(dim);
-    if (factor != 0 && size > most / factor) fail(where, "is truncated: it cannot hold what its header promises");
+    if (factor != 0 && size > most / factor)
+      fail(where, "is truncated: it cannot hold what its header promises");
     size *= factor;
   }
   array.values.resize(size);

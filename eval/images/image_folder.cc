@@ -25,7 +25,8 @@ namespace {
 // Larger ones are refused: [kMaxSize, kMaxSize, 3] is the memory of one picture.
 constexpr std::int64_t kMaxSize = 4096;
 
-// Names, sizes and labels; not the bytes, which would mean reading the whole data set before every sweep.
+// Names, sizes and labels; not the bytes, which would mean reading the whole data set before every
+// sweep.
 std::string fingerprint_of(const PictureList& list) {
   std::string text = "image_folder 1 " + std::to_string(list.num_classes) + '\n';
   for (const PictureFile& file : list.files) {
@@ -36,8 +37,8 @@ std::string fingerprint_of(const PictureList& list) {
   return sha256_hex(text.data(), text.size());
 }
 
-// Calls work(i, reader, bytes) for each i in [0, count) from up to `num_threads` threads, each with a reader and memory of
-// its own. The first exception is thrown on.
+// Calls work(i, reader, bytes) for each i in [0, count) from up to `num_threads` threads, each with
+// a reader and memory of its own. The first exception is thrown on.
 template <typename Work>
 void for_each_picture(std::int64_t count, int num_threads, const Work& work) {
   std::atomic<std::int64_t> next{0};
@@ -65,7 +66,9 @@ void for_each_picture(std::int64_t count, int num_threads, const Work& work) {
 class ImageFolder final : public Dataset {
  public:
   explicit ImageFolder(const DatasetSpec& spec)
-      : folder_(spec.images), list_(list_pictures(spec.images, spec.labels)), fingerprint_(fingerprint_of(list_)) {
+      : folder_(spec.images),
+        list_(list_pictures(spec.images, spec.labels)),
+        fingerprint_(fingerprint_of(list_)) {
     if (spec.cache == "none") {
       cache_problem_ = "switched off";
     } else if (!spec.cache.empty()) {
@@ -80,21 +83,23 @@ class ImageFolder final : public Dataset {
   std::int64_t size() const override { return static_cast<std::int64_t>(list_.files.size()); }
   std::int64_t num_classes() const override { return list_.num_classes; }
   std::string fingerprint() const override { return fingerprint_; }
-  ImageChunk load(std::int64_t first, std::int64_t count, const Shape& shape, int num_threads) override;
+  ImageChunk load(std::int64_t first, std::int64_t count, const Shape& shape,
+                  int num_threads) override;
 
  private:
   enum class Outcome : std::uint8_t { kFromCache, kDecoded, kBroken };
 
   PackedCache* cache_for(std::int64_t size);
-  void store(PackedCache& cache, std::int64_t index, const FileVersion& version, const std::uint8_t* pixels);
+  void store(PackedCache& cache, std::int64_t index, const FileVersion& version,
+             const std::uint8_t* pixels);
   void give_up_cache(const std::string& why);
 
   std::string folder_;
   PictureList list_;
   std::string fingerprint_;
-  std::string cache_folder_;  // empty: no cache
+  std::string cache_folder_;                                     // empty: no cache
   std::map<std::int64_t, std::unique_ptr<PackedCache>> caches_;  // by size
-  std::mutex mutex_;                                             // guards the two below while threads decode
+  std::mutex mutex_;  // guards the two below while threads decode
   bool writable_ = true;
   std::string cache_problem_;
 };
@@ -102,7 +107,8 @@ class ImageFolder final : public Dataset {
 void ImageFolder::give_up_cache(const std::string& why) {
   writable_ = false;
   cache_problem_ = why;
-  spdlog::warn("packed pictures: {}; pictures that are not packed yet are decoded again for every use", why);
+  spdlog::warn(
+      "packed pictures: {}; pictures that are not packed yet are decoded again for every use", why);
 }
 
 PackedCache* ImageFolder::cache_for(std::int64_t size) {
@@ -135,11 +141,14 @@ void ImageFolder::store(PackedCache& cache, std::int64_t index, const FileVersio
   }
 }
 
-ImageChunk ImageFolder::load(std::int64_t first, std::int64_t count, const Shape& shape, int num_threads) {
+ImageChunk ImageFolder::load(std::int64_t first, std::int64_t count, const Shape& shape,
+                             int num_threads) {
   check_image_range(*this, first, count, folder_);
-  if (shape.channels != 3 || shape.height != shape.width || shape.height < 1 || shape.height > kMaxSize) {
-    throw std::invalid_argument(folder_ + ": pictures are given as 3 x S x S with S up to " + std::to_string(kMaxSize) +
-                                ", the network wants " + std::to_string(shape.channels) + " x " +
+  if (shape.channels != 3 || shape.height != shape.width || shape.height < 1 ||
+      shape.height > kMaxSize) {
+    throw std::invalid_argument(folder_ + ": pictures are given as 3 x S x S with S up to " +
+                                std::to_string(kMaxSize) + ", the network wants " +
+                                std::to_string(shape.channels) + " x " +
                                 std::to_string(shape.height) + " x " + std::to_string(shape.width));
   }
   PackedCache* cache = cache_for(shape.height);
@@ -153,35 +162,37 @@ ImageChunk ImageFolder::load(std::int64_t first, std::int64_t count, const Shape
   std::vector<Outcome> outcomes(static_cast<std::size_t>(count));
   std::vector<std::string> reasons(static_cast<std::size_t>(count));
 
-  for_each_picture(count, num_threads, [&](std::int64_t i, PictureReader& reader, std::vector<std::uint8_t>& bytes) {
-    const auto at = static_cast<std::size_t>(i);
-    const PictureFile& file = list_.files[static_cast<std::size_t>(first + i)];
-    const FileVersion version{file.size_bytes, file.modified_ns};
-    std::uint8_t* pixels = chunk.pixels.data() + i * picture_bytes;
-    chunk.labels[at] = file.label;
-    if (cache != nullptr && cache->get(first + i, version, pixels)) {
-      outcomes[at] = Outcome::kFromCache;
-      return;
-    }
-    const std::string path = folder_ + "/" + file.path;
-    try {
-      read_file(path, bytes);
-      if (static_cast<std::int64_t>(bytes.size()) != file.size_bytes) throw PictureError("changed during the sweep");
-      reader.read(bytes, shape.height, pixels);
-    } catch (const PictureError& error) {
-      outcomes[at] = Outcome::kBroken;
-      reasons[at] = path + ": " + error.what();
-    } catch (const std::invalid_argument& error) {
-      outcomes[at] = Outcome::kBroken;
-      reasons[at] = error.what();
-    }
-    if (outcomes[at] == Outcome::kBroken) {
-      std::memset(pixels, 0, static_cast<std::size_t>(picture_bytes));
-    } else {
-      outcomes[at] = Outcome::kDecoded;
-      if (cache != nullptr) store(*cache, first + i, version, pixels);
-    }
-  });
+  for_each_picture(count, num_threads,
+                   [&](std::int64_t i, PictureReader& reader, std::vector<std::uint8_t>& bytes) {
+                     const auto at = static_cast<std::size_t>(i);
+                     const PictureFile& file = list_.files[static_cast<std::size_t>(first + i)];
+                     const FileVersion version{file.size_bytes, file.modified_ns};
+                     std::uint8_t* pixels = chunk.pixels.data() + i * picture_bytes;
+                     chunk.labels[at] = file.label;
+                     if (cache != nullptr && cache->get(first + i, version, pixels)) {
+                       outcomes[at] = Outcome::kFromCache;
+                       return;
+                     }
+                     const std::string path = folder_ + "/" + file.path;
+                     try {
+                       read_file(path, bytes);
+                       if (static_cast<std::int64_t>(bytes.size()) != file.size_bytes)
+                         throw PictureError("changed during the sweep");
+                       reader.read(bytes, shape.height, pixels);
+                     } catch (const PictureError& error) {
+                       outcomes[at] = Outcome::kBroken;
+                       reasons[at] = path + ": " + error.what();
+                     } catch (const std::invalid_argument& error) {
+                       outcomes[at] = Outcome::kBroken;
+                       reasons[at] = error.what();
+                     }
+                     if (outcomes[at] == Outcome::kBroken) {
+                       std::memset(pixels, 0, static_cast<std::size_t>(picture_bytes));
+                     } else {
+                       outcomes[at] = Outcome::kDecoded;
+                       if (cache != nullptr) store(*cache, first + i, version, pixels);
+                     }
+                   });
 
   for (std::int64_t i = 0; i < count; ++i) {
     const auto at = static_cast<std::size_t>(i);
@@ -198,7 +209,8 @@ ImageChunk ImageFolder::load(std::int64_t first, std::int64_t count, const Shape
 }  // namespace
 
 std::unique_ptr<Dataset> open_image_folder(const DatasetSpec& spec) {
-  if (spec.images.empty()) throw std::invalid_argument("data set of format \"image_folder\": give \"images\", a folder");
+  if (spec.images.empty())
+    throw std::invalid_argument("data set of format \"image_folder\": give \"images\", a folder");
   return std::make_unique<ImageFolder>(spec);
 }
 

@@ -40,11 +40,12 @@ int write_all(int fd, const void* data, std::uint64_t count, std::uint64_t offse
   return 0;
 }
 
-// Holds a lock file. On file systems without locks it holds nothing: creation stays right, the work of one of two
-// creators may be lost.
+// Holds a lock file. On file systems without locks it holds nothing: creation stays right, the work
+// of one of two creators may be lost.
 class CreationLock {
  public:
-  explicit CreationLock(const std::string& path) : fd_(::open(path.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0666)) {
+  explicit CreationLock(const std::string& path)
+      : fd_(::open(path.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0666)) {
     if (fd_ < 0) fail(path, "cannot be created", errno);
     while (::flock(fd_, LOCK_EX) != 0 && errno == EINTR) {
     }
@@ -58,8 +59,8 @@ class CreationLock {
 };
 
 std::string file_name(const std::string& fingerprint, std::int64_t size) {
-  return fingerprint.substr(0, 32) + "-" + std::to_string(size) + "-v" + std::to_string(kLayoutVersion) + "." +
-         std::to_string(kPreprocessVersion) + ".pixels";
+  return fingerprint.substr(0, 32) + "-" + std::to_string(size) + "-v" +
+         std::to_string(kLayoutVersion) + "." + std::to_string(kPreprocessVersion) + ".pixels";
 }
 
 }  // namespace
@@ -81,15 +82,17 @@ struct PackedCache::Entry {
   std::uint64_t mark;
 };
 
-PackedCache::PackedCache(const std::string& folder, const std::string& fingerprint, std::int64_t num_pictures,
-                         std::int64_t size)
+PackedCache::PackedCache(const std::string& folder, const std::string& fingerprint,
+                         std::int64_t num_pictures, std::int64_t size)
     : path_(folder + "/" + file_name(fingerprint, size)),
       fingerprint_(fingerprint),
       num_pictures_(num_pictures),
       size_(size),
       picture_bytes_(static_cast<std::uint64_t>(size * size * 3)) {
-  static_assert(std::is_trivially_copyable_v<Header> && sizeof(Header) == 104 && sizeof(Entry) == 32);
-  const std::uint64_t entries_end = kPage + static_cast<std::uint64_t>(num_pictures) * sizeof(Entry);
+  static_assert(std::is_trivially_copyable_v<Header> && sizeof(Header) == 104 &&
+                sizeof(Entry) == 32);
+  const std::uint64_t entries_end =
+      kPage + static_cast<std::uint64_t>(num_pictures) * sizeof(Entry);
   pixels_begin_ = (entries_end + kPage - 1) / kPage * kPage;
   file_bytes_ = pixels_begin_ + static_cast<std::uint64_t>(num_pictures) * picture_bytes_;
 
@@ -130,13 +133,15 @@ bool PackedCache::open_existing() {
 
   Header header;
   struct stat facts {};
-  const bool valid = ::fstat(fd_, &facts) == 0 && static_cast<std::uint64_t>(facts.st_size) == file_bytes_ &&
-                     ::pread(fd_, &header, sizeof(header), 0) == static_cast<ssize_t>(sizeof(header)) &&
-                     std::memcmp(header.magic, kMagic, sizeof(kMagic)) == 0 &&
-                     header.layout_version == kLayoutVersion && header.preprocess_version == kPreprocessVersion &&
-                     header.size == size_ && header.num_pictures == num_pictures_ &&
-                     fingerprint_.compare(0, std::string::npos, header.fingerprint, sizeof(header.fingerprint)) == 0 &&
-                     header.checksum == XXH3_64bits(&header, offsetof(Header, checksum));
+  const bool valid =
+      ::fstat(fd_, &facts) == 0 && static_cast<std::uint64_t>(facts.st_size) == file_bytes_ &&
+      ::pread(fd_, &header, sizeof(header), 0) == static_cast<ssize_t>(sizeof(header)) &&
+      std::memcmp(header.magic, kMagic, sizeof(kMagic)) == 0 &&
+      header.layout_version == kLayoutVersion && header.preprocess_version == kPreprocessVersion &&
+      header.size == size_ && header.num_pictures == num_pictures_ &&
+      fingerprint_.compare(0, std::string::npos, header.fingerprint, sizeof(header.fingerprint)) ==
+          0 &&
+      header.checksum == XXH3_64bits(&header, offsetof(Header, checksum));
   if (!valid) {
     ::close(fd_);
     fd_ = -1;
@@ -167,7 +172,8 @@ void PackedCache::create() {
   }
 }
 
-std::uint64_t PackedCache::checksum(std::int64_t index, const FileVersion& version, const std::uint8_t* pixels) const {
+std::uint64_t PackedCache::checksum(std::int64_t index, const FileVersion& version,
+                                    const std::uint8_t* pixels) const {
   const std::int64_t facts[3] = {index, version.size_bytes, version.modified_ns};
   return XXH3_64bits_withSeed(pixels, picture_bytes_, XXH3_64bits(facts, sizeof(facts)));
 }
@@ -175,11 +181,13 @@ std::uint64_t PackedCache::checksum(std::int64_t index, const FileVersion& versi
 bool PackedCache::get(std::int64_t index, const FileVersion& version, std::uint8_t* pixels) const {
   // A file that someone cut short must not be touched through the mapping.
   struct stat facts {};
-  if (::fstat(fd_, &facts) != 0 || static_cast<std::uint64_t>(facts.st_size) < file_bytes_) return false;
+  if (::fstat(fd_, &facts) != 0 || static_cast<std::uint64_t>(facts.st_size) < file_bytes_)
+    return false;
   const auto i = static_cast<std::uint64_t>(index);
   Entry entry;
   std::memcpy(&entry, mapped_ + kPage + i * sizeof(Entry), sizeof(entry));
-  if (entry.mark != kPresent || entry.size_bytes != version.size_bytes || entry.modified_ns != version.modified_ns) {
+  if (entry.mark != kPresent || entry.size_bytes != version.size_bytes ||
+      entry.modified_ns != version.modified_ns) {
     return false;
   }
   // Copied first and checked then: what is checked cannot change any more.

@@ -1,14 +1,17 @@
-// Decoded pictures of one data set at one size, kept in one file on a node's disk, so that a picture is decoded once for
-// all jobs and all later sweeps.
+// Decoded pictures of one data set at one size, kept in one file on a node's disk, so that a
+// picture is decoded once for all jobs and all later sweeps.
 //
-// The file: a header of 4096 bytes (magic, layout version, preprocessing version, size, number of pictures, fingerprint,
-// checksum), one entry of 32 bytes for each picture (checksum, size and modification time of its file, mark), then the
-// pixels [size, size, 3] of each picture from the next multiple of 4096 on. Native byte order: a cache belongs to its node.
-// The file is sparse: what is not yet decoded takes no space.
+// The file: a header of 4096 bytes (magic, layout version, preprocessing version, size, number of
+// pictures, fingerprint, checksum), one entry of 32 bytes for each picture (checksum, size and
+// modification time of its file, mark), then the pixels [size, size, 3] of each picture from the
+// next multiple of 4096 on. Native byte order: a cache belongs to its node. The file is sparse:
+// what is not yet decoded takes no space.
 //
 // Why it can be believed:
-// - It appears under its name by a rename, complete with header and full length; a lock file keeps two creators apart.
-// - Pixels are written before the entry, and the entry's XXH3 covers both: a kill in between, a torn or lost write, two
+// - It appears under its name by a rename, complete with header and full length; a lock file keeps
+// two creators apart.
+// - Pixels are written before the entry, and the entry's XXH3 covers both: a kill in between, a
+// torn or lost write, two
 //   writers at once, a flipped bit all look like "not there", and the picture is decoded again.
 // - The entry holds size and time of the picture's file: a picture that changed is decoded again.
 // - Writing is done with pwrite, so that a full disk is an error code; reading through a mapping.
@@ -34,9 +37,10 @@ struct FileVersion {
 
 class PackedCache {
  public:
-  // Opens the cache in `folder`, or creates it (and the folder). A damaged or foreign file is replaced. Read only where the
-  // file may not be written. Throws CacheError with path and reason.
-  PackedCache(const std::string& folder, const std::string& fingerprint, std::int64_t num_pictures, std::int64_t size);
+  // Opens the cache in `folder`, or creates it (and the folder). A damaged or foreign file is
+  // replaced. Read only where the file may not be written. Throws CacheError with path and reason.
+  PackedCache(const std::string& folder, const std::string& fingerprint, std::int64_t num_pictures,
+              std::int64_t size);
   ~PackedCache();
   PackedCache(const PackedCache&) = delete;
   PackedCache& operator=(const PackedCache&) = delete;
@@ -44,11 +48,13 @@ class PackedCache {
   const std::string& path() const { return path_; }
   bool read_only() const { return read_only_; }
 
-  // Copies a picture to `pixels` [size, size, 3] and returns true if it is there, intact and of this version. Otherwise
-  // false; `pixels` may have been written to. May be called from several threads, also while others put().
+  // Copies a picture to `pixels` [size, size, 3] and returns true if it is there, intact and of
+  // this version. Otherwise false; `pixels` may have been written to. May be called from several
+  // threads, also while others put().
   bool get(std::int64_t index, const FileVersion& version, std::uint8_t* pixels) const;
 
-  // Adds a picture. May be called from several threads. Throws CacheError when it cannot be written (disk full).
+  // Adds a picture. May be called from several threads. Throws CacheError when it cannot be written
+  // (disk full).
   void put(std::int64_t index, const FileVersion& version, const std::uint8_t* pixels);
 
  private:
@@ -56,7 +62,8 @@ class PackedCache {
   struct Entry;
   bool open_existing();
   void create();
-  std::uint64_t checksum(std::int64_t index, const FileVersion& version, const std::uint8_t* pixels) const;
+  std::uint64_t checksum(std::int64_t index, const FileVersion& version,
+                         const std::uint8_t* pixels) const;
 
   std::string path_;
   std::string fingerprint_;

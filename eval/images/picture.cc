@@ -17,8 +17,8 @@ bool begins_with(std::span<const std::uint8_t> file, const std::array<std::uint8
 void check_picture_size(std::int64_t width, std::int64_t height) {
   if (width < 1 || height < 1) throw PictureError("has no pixels");
   if (width > kMaxPicturePixels / height) {
-    throw PictureError("claims " + std::to_string(width) + " x " + std::to_string(height) + " pixels, more than " +
-                       std::to_string(kMaxPicturePixels) + " are refused");
+    throw PictureError("claims " + std::to_string(width) + " x " + std::to_string(height) +
+                       " pixels, more than " + std::to_string(kMaxPicturePixels) + " are refused");
   }
 }
 

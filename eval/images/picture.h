@@ -11,7 +11,8 @@
 
 namespace squant::eval {
 
-// Raised whenever a picture could give other pixels than before: part of the name of a packed cache.
+// Raised whenever a picture could give other pixels than before: part of the name of a packed
+// cache.
 inline constexpr int kPreprocessVersion = 1;
 
 // More pixels than this are refused, as Pillow does (twice its MAX_IMAGE_PIXELS).
@@ -26,9 +27,9 @@ class PictureError : public std::runtime_error {
 // Keeps its buffers between pictures. Not thread-safe: one for each thread.
 class PictureReader {
  public:
-  // JPEG (grey, RGB, YCbCr, CMYK, YCCK; baseline and progressive) or PNG (all kinds; alpha is dropped), told apart by
-  // content. EXIF orientation is ignored, as torchvision does. Writes [size, size, 3]. Throws PictureError; `out` may
-  // have been written to then.
+  // JPEG (grey, RGB, YCbCr, CMYK, YCCK; baseline and progressive) or PNG (all kinds; alpha is
+  // dropped), told apart by content. EXIF orientation is ignored, as torchvision does. Writes
+  // [size, size, 3]. Throws PictureError; `out` may have been written to then.
   void read(std::span<const std::uint8_t> file, std::int64_t size, std::uint8_t* out);
 
  private:

@@ -23,7 +23,8 @@ namespace fs = std::filesystem;
   throw std::invalid_argument(where + ": " + problem);
 }
 
-// torchvision's list. What this program cannot decode shows up as a broken picture instead of being passed over.
+// torchvision's list. What this program cannot decode shows up as a broken picture instead of being
+// passed over.
 bool is_picture_name(const fs::path& path) {
   constexpr std::array<std::string_view, 9> kExtensions{".jpg", ".jpeg", ".png",  ".ppm", ".bmp",
                                                         ".pgm", ".tif",  ".tiff", ".webp"};
@@ -35,39 +36,56 @@ bool is_picture_name(const fs::path& path) {
 
 PictureFile examine(const fs::path& file, const fs::path& folder) {
   struct stat facts {};
-  if (::stat(file.c_str(), &facts) != 0) fail(file.string(), std::string("cannot be examined: ") + std::strerror(errno));
+  if (::stat(file.c_str(), &facts) != 0)
+    fail(file.string(), std::string("cannot be examined: ") + std::strerror(errno));
   return {.path = file.lexically_relative(folder).generic_string(),
           .size_bytes = facts.st_size,
           .modified_ns = std::int64_t{facts.st_mtim.tv_sec} * 1'000'000'000 + facts.st_mtim.tv_nsec,
           .label = 0};
 }
 
+bool is_hidden(const fs::path& path) { return path.filename().string().front() == '.'; }
+
+// Links to folders are followed for class folders, but not deeper: a link upwards would never end.
 std::vector<PictureFile> find_pictures(const std::string& folder) {
+  const fs::path root(folder);
   std::vector<PictureFile> files;
+  const auto add = [&](const fs::directory_entry& entry) {
+    if (is_picture_name(entry.path()) && !entry.is_directory())
+      files.push_back(examine(entry.path(), root));
+  };
   try {
-    const fs::path root(folder);
-    for (auto it = fs::recursive_directory_iterator(root, fs::directory_options::follow_directory_symlink);
-         it != fs::recursive_directory_iterator(); ++it) {
-      if (it->path().filename().string().front() == '.') {
-        it.disable_recursion_pending();
-      } else if (is_picture_name(it->path()) && !it->is_directory()) {
-        files.push_back(examine(it->path(), root));
+    for (const fs::directory_entry& top : fs::directory_iterator(root)) {
+      if (is_hidden(top.path())) continue;
+      add(top);
+      if (!top.is_directory()) continue;
+      for (auto it = fs::recursive_directory_iterator(top.path());
+           it != fs::recursive_directory_iterator(); ++it) {
+        if (is_hidden(it->path())) {
+          it.disable_recursion_pending();
+        } else {
+          add(*it);
+        }
       }
     }
   } catch (const fs::filesystem_error& error) {
-    fail(error.path1().empty() ? folder : error.path1().string(), "cannot be listed: " + error.code().message());
+    fail(error.path1().empty() ? folder : error.path1().string(),
+         "cannot be listed: " + error.code().message());
   }
   if (files.empty()) fail(folder, "holds no pictures");
-  std::sort(files.begin(), files.end(), [](const auto& a, const auto& b) { return a.path < b.path; });
+  std::sort(files.begin(), files.end(),
+            [](const auto& a, const auto& b) { return a.path < b.path; });
   return files;
 }
 
-// What identifies the picture in a file name: the path without extension, or the number ImageNet gave it.
+// What identifies the picture in a file name: the path without extension, or the number ImageNet
+// gave it.
 std::string picture_id(const std::string& path) {
   constexpr std::string_view kValidation = "ILSVRC2012_val_";
   constexpr std::size_t kDigits = 8;
   const std::size_t name = path.rfind('/') == std::string::npos ? 0 : path.rfind('/') + 1;
-  if (path.compare(name, kValidation.size(), kValidation) == 0) return path.substr(name, kValidation.size() + kDigits);
+  if (path.compare(name, kValidation.size(), kValidation) == 0)
+    return path.substr(name, kValidation.size() + kDigits);
   return path.substr(0, path.rfind('.'));
 }
 
@@ -75,7 +93,8 @@ void check_no_picture_twice(const std::string& folder, const std::vector<Picture
   std::unordered_map<std::string, const std::string*> seen;
   for (const PictureFile& file : files) {
     const auto [first, is_new] = seen.emplace(picture_id(file.path), &file.path);
-    if (!is_new) fail(folder, *first->second + " and " + file.path + " both claim to be one picture");
+    if (!is_new)
+      fail(folder, *first->second + " and " + file.path + " both claim to be one picture");
   }
 }
 
@@ -87,7 +106,8 @@ struct Line {
 std::string trimmed(const std::string& text) {
   constexpr const char* kBlank = " \t\r";
   const std::size_t begin = text.find_first_not_of(kBlank);
-  return begin == std::string::npos ? "" : text.substr(begin, text.find_last_not_of(kBlank) + 1 - begin);
+  return begin == std::string::npos ? ""
+                                    : text.substr(begin, text.find_last_not_of(kBlank) + 1 - begin);
 }
 
 std::vector<Line> read_lines(const std::string& path) {
@@ -104,19 +124,23 @@ std::vector<Line> read_lines(const std::string& path) {
   return lines;
 }
 
-std::string first_word(const std::string& text) { return text.substr(0, text.find_first_of(" \t,")); }
+std::string first_word(const std::string& text) {
+  return text.substr(0, text.find_first_of(" \t,"));
+}
 
 class Classes {
  public:
   explicit Classes(const std::vector<std::string>& names) {
-    for (const std::string& name : names) index_.emplace(name, static_cast<std::int32_t>(index_.size()));
+    for (const std::string& name : names)
+      index_.emplace(name, static_cast<std::int32_t>(index_.size()));
   }
   static Classes from_lines(const std::vector<Line>& lines, const std::string& where) {
     Classes classes({});
     for (const Line& line : lines) {
       const auto index = static_cast<std::int32_t>(classes.index_.size());
       if (!classes.index_.emplace(first_word(line.text), index).second) {
-        fail(where + ":" + std::to_string(line.number), "class " + first_word(line.text) + " a second time");
+        fail(where + ":" + std::to_string(line.number),
+             "class " + first_word(line.text) + " a second time");
       }
     }
     return classes;
@@ -143,7 +167,8 @@ class Classes {
 };
 
 void label_by_folder(const std::string& folder, const std::string& labels, PictureList& list) {
-  const Classes classes = labels.empty() ? Classes(imagenet_synsets()) : Classes::from_lines(read_lines(labels), labels);
+  const Classes classes = labels.empty() ? Classes(imagenet_synsets())
+                                         : Classes::from_lines(read_lines(labels), labels);
   const std::string list_name = labels.empty() ? "ImageNet's 1000 WNIDs" : labels;
   list.num_classes = classes.size();
   std::map<std::string, std::string> unknown;  // folder -> a picture in it
@@ -160,47 +185,56 @@ void label_by_folder(const std::string& folder, const std::string& labels, Pictu
     if (named++ == kMaxNamed) break;
     names += (names.empty() ? "" : ", ") + name;
   }
-  fail(folder, std::to_string(unknown.size()) + " folder(s) with pictures are no class of " + list_name + ": " + names +
-                   (unknown.size() > kMaxNamed ? ", ..." : "") + " (one folder for each class is expected right below)");
+  fail(folder, std::to_string(unknown.size()) + " folder(s) with pictures are no class of " +
+                   list_name + ": " + names + (unknown.size() > kMaxNamed ? ", ..." : "") +
+                   " (one folder for each class is expected right below)");
 }
 
 // Lines "file label".
-void label_by_name(const std::string& labels, const std::vector<Line>& lines, const Classes& classes, PictureList& list) {
+void label_by_name(const std::string& labels, const std::vector<Line>& lines,
+                   const Classes& classes, PictureList& list) {
   std::unordered_map<std::string, std::pair<std::int32_t, int>> label_of;  // file -> label, line
   for (const Line& line : lines) {
     const std::string where = labels + ":" + std::to_string(line.number);
     const std::size_t space = line.text.find_last_of(" \t");
-    if (space == std::string::npos) fail(where, "expected \"file label\", got \"" + line.text + "\"");
+    if (space == std::string::npos)
+      fail(where, "expected \"file label\", got \"" + line.text + "\"");
     const std::string name = trimmed(line.text.substr(0, space));
     const std::string label = line.text.substr(space + 1);
     const std::int32_t index = classes.find_or_parse(label);
     if (index < 0) {
-      fail(where, "\"" + label + "\" is no label: expected a WNID of ImageNet or a number from 0 to " +
+      fail(where, "\"" + label +
+                      "\" is no label: expected a WNID of ImageNet or a number from 0 to " +
                       std::to_string(classes.size() - 1));
     }
     const auto [first, is_new] = label_of.emplace(name, std::pair(index, line.number));
-    if (!is_new) fail(where, name + " has a label already, in line " + std::to_string(first->second.second));
+    if (!is_new)
+      fail(where, name + " has a label already, in line " + std::to_string(first->second.second));
   }
   for (PictureFile& file : list.files) {
     const auto found = label_of.find(file.path);
     if (found == label_of.end()) {
-      fail(labels, "has no label for " + file.path + " (" + std::to_string(lines.size()) + " lines for " +
-                       std::to_string(list.files.size()) + " pictures)");
+      fail(labels, "has no label for " + file.path + " (" + std::to_string(lines.size()) +
+                       " lines for " + std::to_string(list.files.size()) + " pictures)");
     }
     file.label = found->second.first;
   }
 }
 
 // One WNID a line, in the order of the sorted files.
-void label_by_order(const std::string& labels, const std::vector<Line>& lines, const Classes& classes, PictureList& list) {
+void label_by_order(const std::string& labels, const std::vector<Line>& lines,
+                    const Classes& classes, PictureList& list) {
   if (lines.size() != list.files.size()) {
-    fail(labels, "has " + std::to_string(lines.size()) + " lines for " + std::to_string(list.files.size()) + " pictures");
+    fail(labels, "has " + std::to_string(lines.size()) + " lines for " +
+                     std::to_string(list.files.size()) + " pictures");
   }
   for (std::size_t i = 0; i < lines.size(); ++i) {
     list.files[i].label = classes.find(lines[i].text);
     if (list.files[i].label < 0) {
-      // Numbers alone are refused: ImageNet's own list counts from 1 and in another order than every network.
-      fail(labels + ":" + std::to_string(lines[i].number), "expected a WNID, got \"" + lines[i].text + "\"");
+      // Numbers alone are refused: ImageNet's own list counts from 1 and in another order than
+      // every network.
+      fail(labels + ":" + std::to_string(lines[i].number),
+           "expected a WNID, got \"" + lines[i].text + "\"");
     }
   }
 }
@@ -212,16 +246,17 @@ PictureList list_pictures(const std::string& folder, const std::string& labels) 
   check_no_picture_twice(folder, list.files);
   if (!labels.empty()) {
     const std::vector<Line> lines = read_lines(labels);
-    const std::string first = trimmed(lines.front().text.substr(0, lines.front().text.find_last_of(" \t")));
+    const std::string first =
+        trimmed(lines.front().text.substr(0, lines.front().text.find_last_of(" \t")));
     const Classes classes(imagenet_synsets());
     list.num_classes = classes.size();
     if (is_picture_name(first)) {
       label_by_name(labels, lines, classes, list);
       return list;
     }
-    const bool is_flat = std::all_of(list.files.begin(), list.files.end(), [](const PictureFile& file) {
-      return file.path.find('/') == std::string::npos;
-    });
+    const bool is_flat = std::all_of(
+        list.files.begin(), list.files.end(),
+        [](const PictureFile& file) { return file.path.find('/') == std::string::npos; });
     if (is_flat) {
       label_by_order(labels, lines, classes, list);
       return list;
@@ -229,8 +264,10 @@ PictureList list_pictures(const std::string& folder, const std::string& labels) 
   }
   for (const PictureFile& file : list.files) {
     if (file.path.find('/') == std::string::npos) {
-      fail(folder, file.path + " lies in no class folder: sort the pictures into one folder for each WNID, or give "
-                               "\"labels\": a file of lines \"file label\"");
+      fail(folder,
+           file.path +
+               " lies in no class folder: sort the pictures into one folder for each WNID, or give "
+               "\"labels\": a file of lines \"file label\"");
     }
   }
   label_by_folder(folder, labels, list);

@@ -13,7 +13,9 @@ constexpr double kTriangleRadius = 1.0;
 double triangle(double x) { return std::max(0.0, 1.0 - std::abs(x)); }
 
 // A weight is rounded half away from zero; a triangle has no negative ones.
-std::int32_t to_fixed(double weight) { return static_cast<std::int32_t>(0.5 + weight * (1 << kWeightBits)); }
+std::int32_t to_fixed(double weight) {
+  return static_cast<std::int32_t>(0.5 + weight * (1 << kWeightBits));
+}
 
 // Python's round(excess / 2): to even where it lies in the middle.
 std::int64_t crop_offset(std::int64_t excess) {
@@ -24,12 +26,14 @@ std::int64_t crop_offset(std::int64_t excess) {
 // The longer side is truncated, as torchvision does.
 std::int64_t scaled_side(std::int64_t side, std::int64_t shorter, std::int64_t scaled_shorter) {
   if (side == shorter) return scaled_shorter;
-  return static_cast<std::int64_t>(static_cast<double>(scaled_shorter * side) / static_cast<double>(shorter));
+  return static_cast<std::int64_t>(static_cast<double>(scaled_shorter * side) /
+                                   static_cast<double>(shorter));
 }
 
 }  // namespace
 
-AxisWeights axis_weights(std::int64_t from, std::int64_t to, std::int64_t first, std::int64_t count) {
+AxisWeights axis_weights(std::int64_t from, std::int64_t to, std::int64_t first,
+                         std::int64_t count) {
   const double scale = static_cast<double>(from) / static_cast<double>(to);
   const double stretch = std::max(scale, 1.0);
   const double radius = kTriangleRadius * stretch;
@@ -40,7 +44,9 @@ AxisWeights axis_weights(std::int64_t from, std::int64_t to, std::int64_t first,
   const auto end_of = [&](double center) {
     return std::min<std::int64_t>(static_cast<std::int64_t>(center + radius + 0.5), from);
   };
-  const auto center_of = [&](std::int64_t i) { return (static_cast<double>(first + i) + 0.5) * scale; };
+  const auto center_of = [&](std::int64_t i) {
+    return (static_cast<double>(first + i) + 0.5) * scale;
+  };
 
   AxisWeights axis;
   axis.begin = begin_of(center_of(0));
@@ -56,19 +62,22 @@ AxisWeights axis_weights(std::int64_t from, std::int64_t to, std::int64_t first,
     const auto used = static_cast<std::size_t>(end_of(center) - begin);
     double sum = 0;
     for (std::size_t j = 0; j < used; ++j) {
-      exact[j] = triangle((static_cast<double>(static_cast<std::int64_t>(j) + begin) - center + 0.5) * inverse);
+      exact[j] = triangle(
+          (static_cast<double>(static_cast<std::int64_t>(j) + begin) - center + 0.5) * inverse);
       sum += exact[j];
     }
     axis.first[static_cast<std::size_t>(i)] = static_cast<std::int32_t>(begin - axis.begin);
     axis.count[static_cast<std::size_t>(i)] = static_cast<std::int32_t>(used);
     for (std::size_t j = 0; j < used; ++j) {
-      axis.weights[static_cast<std::size_t>(i * axis.taps) + j] = to_fixed(sum != 0 ? exact[j] / sum : exact[j]);
+      axis.weights[static_cast<std::size_t>(i * axis.taps) + j] =
+          to_fixed(sum != 0 ? exact[j] / sum : exact[j]);
     }
   }
   return axis;
 }
 
-void CropResampler::begin(std::int64_t width, std::int64_t height, int channels, std::int64_t size) {
+void CropResampler::begin(std::int64_t width, std::int64_t height, int channels,
+                          std::int64_t size) {
   const std::int64_t shorter = std::min(width, height);
   const auto scaled_shorter = static_cast<std::int64_t>(static_cast<double>(size) / 0.875);
   const std::int64_t scaled_width = scaled_side(width, shorter, scaled_shorter);

@@ -1,10 +1,11 @@
-// Scales a picture and crops its middle, equal to the bit to Pillow's Image.resize(BILINEAR) and torchvision's
-// Resize(int(size / 0.875)) and CenterCrop(size).
+// Scales a picture and crops its middle, equal to the bit to Pillow's Image.resize(BILINEAR) and
+// torchvision's Resize(int(size / 0.875)) and CenterCrop(size).
 //
-// The method: a triangle filter, widened by the scale where the picture shrinks; along each axis the weights of an output
-// pixel are normalized in double and rounded to 22 fractional bits; a horizontal pass gives uint8 rows, a vertical pass
-// over those gives the result, each rounding half up. Sums are exact integers, so any order and any instruction set give
-// the same bits. Only what the crop needs is computed.
+// The method: a triangle filter, widened by the scale where the picture shrinks; along each axis
+// the weights of an output pixel are normalized in double and rounded to 22 fractional bits; a
+// horizontal pass gives uint8 rows, a vertical pass over those gives the result, each rounding half
+// up. Sums are exact integers, so any order and any instruction set give the same bits. Only what
+// the crop needs is computed.
 #pragma once
 
 #include <cstddef>
@@ -13,7 +14,8 @@
 
 namespace squant::eval {
 
-// Output pixel i of one axis is the sum over j < count[i] of weights[i][j] * input[first[i] + j], in fixed point.
+// Output pixel i of one axis is the sum over j < count[i] of weights[i][j] * input[first[i] + j],
+// in fixed point.
 struct AxisWeights {
   std::vector<std::int32_t> first;    // of each output pixel, in input pixels from `begin`
   std::vector<std::int32_t> count;    // of each output pixel: how many input pixels have a weight
@@ -23,13 +25,15 @@ struct AxisWeights {
 };
 
 // Weights for output pixels [first, first + count) of an axis scaled from `from` to `to` pixels.
-AxisWeights axis_weights(std::int64_t from, std::int64_t to, std::int64_t first, std::int64_t count);
+AxisWeights axis_weights(std::int64_t from, std::int64_t to, std::int64_t first,
+                         std::int64_t count);
 
-// How far a row of input must stay readable behind its last pixel, in bytes; what is there does not matter.
+// How far a row of input must stay readable behind its last pixel, in bytes; what is there does not
+// matter.
 inline constexpr std::size_t kRowSlack = 64;
 
-// One picture at a time: begin(), push_row() for each input row of [first_row(), end_row()), finish(). Keeps its memory
-// between pictures. Not thread-safe.
+// One picture at a time: begin(), push_row() for each input row of [first_row(), end_row()),
+// finish(). Keeps its memory between pictures. Not thread-safe.
 class CropResampler {
  public:
   // A picture of width x height pixels of 1 or 3 interleaved channels; the result is size x size.
@@ -41,7 +45,8 @@ class CropResampler {
   std::int64_t first_column() const { return columns_.begin; }
   std::int64_t end_column() const { return columns_.end; }
 
-  // `row` begins at pixel first_column(), with kRowSlack readable bytes behind pixel end_column() - 1.
+  // `row` begins at pixel first_column(), with kRowSlack readable bytes behind pixel end_column()
+  // - 1.
   void push_row(const std::uint8_t* row);
 
   // Writes [size, size, 3]; a grey picture's value goes to all three channels.

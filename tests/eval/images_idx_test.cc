@@ -20,7 +20,8 @@ using Bytes = std::vector<std::uint8_t>;
 Bytes idx(const std::vector<std::uint32_t>& dims, std::size_t num_values) {
   Bytes bytes{0, 0, 8, static_cast<std::uint8_t>(dims.size())};
   for (const std::uint32_t dim : dims) {
-    for (int shift = 24; shift >= 0; shift -= 8) bytes.push_back(static_cast<std::uint8_t>(dim >> shift));
+    for (int shift = 24; shift >= 0; shift -= 8)
+      bytes.push_back(static_cast<std::uint8_t>(dim >> shift));
   }
   for (std::size_t i = 0; i < num_values; ++i) bytes.push_back(static_cast<std::uint8_t>(i % 7));
   return bytes;
@@ -63,16 +64,18 @@ TEST(IdxTest, GzipMembersAreJoined) {
 TEST(IdxTest, EveryTruncationIsAnError) {
   for (const Bytes& whole : {idx({3, 4, 5}, 60), gzip(idx({3, 4, 5}, 60))}) {
     for (std::size_t size = 0; size < whole.size(); ++size) {
-      EXPECT_THAT(parse_error(Bytes(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(size))),
-                  HasSubstr("file.idx: "))
+      EXPECT_THAT(
+          parse_error(Bytes(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(size))),
+          HasSubstr("file.idx: "))
           << size;
     }
   }
 }
 
 TEST(IdxTest, HeadersThatPromiseTooMuchTakeNoMemory) {
-  for (const Bytes& bytes : {idx({0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff}, 9),
-                             gzip(idx({0x80000000, 0x80000000, 4, 1}, 9)), idx({10}, 9), gzip(idx({0xffffffff}, 9))}) {
+  for (const Bytes& bytes :
+       {idx({0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff}, 9),
+        gzip(idx({0x80000000, 0x80000000, 4, 1}, 9)), idx({10}, 9), gzip(idx({0xffffffff}, 9))}) {
     EXPECT_THAT(parse_error(bytes), HasSubstr("truncated"));
   }
 }
@@ -97,7 +100,8 @@ class IdxDatasetTest : public ::testing::Test {
 };
 
 TEST_F(IdxDatasetTest, LoadsARangeWithItsLabels) {
-  const auto dataset = open_dataset({"idx", write("i", idx({6, 2, 3}, 36)), write("l", idx({6}, 6)), ""});
+  const auto dataset =
+      open_dataset({"idx", write("i", idx({6, 2, 3}, 36)), write("l", idx({6}, 6)), ""});
   EXPECT_EQ(dataset->size(), 6);
   EXPECT_EQ(dataset->num_classes(), 6);
   const ImageChunk chunk = dataset->load(2, 3, {1, 2, 3}, 2);
@@ -109,11 +113,15 @@ TEST_F(IdxDatasetTest, LoadsARangeWithItsLabels) {
 }
 
 TEST_F(IdxDatasetTest, RefusesWhatItCannotGive) {
-  const auto dataset = open_dataset({"idx", write("i", idx({6, 2, 3}, 36)), write("l", idx({6}, 6)), ""});
+  const auto dataset =
+      open_dataset({"idx", write("i", idx({6, 2, 3}, 36)), write("l", idx({6}, 6)), ""});
   EXPECT_THAT(error_of([&] { dataset->load(0, 7, {1, 2, 3}, 1); }), HasSubstr("it has 6"));
   EXPECT_THAT(error_of([&] { dataset->load(-1, 1, {1, 2, 3}, 1); }), HasSubstr("it has 6"));
   EXPECT_THAT(error_of([&] { dataset->load(7, 0, {1, 2, 3}, 1); }), HasSubstr("it has 6"));
-  EXPECT_THAT(error_of([&] { dataset->load(0, 1, {3, 2, 3}, 1); }), HasSubstr("1 x 2 x 3, the network wants 3 x 2 x 3"));
+  EXPECT_THAT(error_of([&] {
+                dataset->load(0, 1, {3, 2, 3}, 1);
+              }),
+              HasSubstr("1 x 2 x 3, the network wants 3 x 2 x 3"));
 }
 
 TEST_F(IdxDatasetTest, FilesThatDoNotBelongTogetherAreNamed) {
@@ -124,10 +132,15 @@ TEST_F(IdxDatasetTest, FilesThatDoNotBelongTogetherAreNamed) {
   };
   EXPECT_THAT(open_error(labels, images), HasSubstr("swapped"));
   EXPECT_THAT(open_error(images, write("five", idx({5}, 5))), HasSubstr("6 images"));
-  EXPECT_THAT(open_error(write("none", idx({0, 2, 3}, 0)), write("nolabels", idx({0}, 0))), HasSubstr("no images"));
-  EXPECT_THAT(open_error(images + ".missing", labels), HasSubstr(images + ".missing: cannot be opened"));
+  EXPECT_THAT(open_error(write("none", idx({0, 2, 3}, 0)), write("nolabels", idx({0}, 0))),
+              HasSubstr("no images"));
+  EXPECT_THAT(open_error(images + ".missing", labels),
+              HasSubstr(images + ".missing: cannot be opened"));
   EXPECT_THAT(open_error(images, ""), HasSubstr("give both"));
-  EXPECT_THAT(error_of([&] { open_dataset({"idy", images, labels, ""}); }), HasSubstr("unknown format \"idy\""));
+  EXPECT_THAT(error_of([&] {
+                open_dataset({"idy", images, labels, ""});
+              }),
+              HasSubstr("unknown format \"idy\""));
 }
 
 TEST_F(IdxDatasetTest, FingerprintIsOfTheContentNotOfItsCompression) {
@@ -152,14 +165,19 @@ TEST_F(IdxDatasetTest, FashionMnistIsFoundInTheCacheFolderFirst) {
   write("squant-sweep/fashion-mnist/t10k-labels-idx1-ubyte.gz", gzip(idx({2}, 2)));
   const ScopedEnv cache("XDG_CACHE_HOME", folder_.path());
   EXPECT_EQ(open_dataset({"fashion-mnist", "test", "", ""})->size(), 2);
-  EXPECT_THAT(error_of([] { open_dataset({"fashion-mnist", "validation", "", ""}); }), HasSubstr("\"train\""));
+  EXPECT_THAT(error_of([] {
+                open_dataset({"fashion-mnist", "validation", "", ""});
+              }),
+              HasSubstr("\"train\""));
 }
 
 TEST(FashionMnistTest, TheTestImagesAreThePublishedOnes) {
   const std::string images = "/usr/share/datasets/fashion-mnist/t10k-images-idx3-ubyte.gz";
   if (!std::filesystem::exists(images)) {
     const std::string error = error_of([] { open_dataset({"fashion-mnist", "test", "", ""}); });
-    EXPECT_TRUE(error.empty() || error.find("apt install dataset-fashion-mnist") != std::string::npos) << error;
+    EXPECT_TRUE(error.empty() ||
+                error.find("apt install dataset-fashion-mnist") != std::string::npos)
+        << error;
     GTEST_SKIP() << "needs Debian's package dataset-fashion-mnist";
   }
   const auto dataset = open_dataset({"fashion-mnist", "test", "", ""});

@@ -66,7 +66,8 @@ TEST(PictureTest, EveryKindOfPictureEqualsPillow) {
 
 TEST(PictureTest, PhotographsEqualTheReference) {
   const char* data = std::getenv("SQUANT_TEST_DATA");
-  if (data == nullptr) GTEST_SKIP() << "set SQUANT_TEST_DATA to the folder that holds imagenet-sample/WNID/*.JPEG";
+  if (data == nullptr)
+    GTEST_SKIP() << "set SQUANT_TEST_DATA to the folder that holds imagenet-sample/WNID/*.JPEG";
   std::ifstream list(kData + "preprocess.sha256");
   int num_checked = 0;
   for (std::string digest, name; list >> digest >> name; ++num_checked) {
@@ -90,12 +91,14 @@ Bytes write_png(int width, int height, int interlace, const Bytes& pixels) {
         to->insert(to->end(), data, data + count);
       },
       nullptr);
-  png_set_IHDR(png, info, static_cast<png_uint_32>(width), static_cast<png_uint_32>(height), 8, PNG_COLOR_TYPE_RGB,
-               interlace, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+  png_set_IHDR(png, info, static_cast<png_uint_32>(width), static_cast<png_uint_32>(height), 8,
+               PNG_COLOR_TYPE_RGB, interlace, PNG_COMPRESSION_TYPE_DEFAULT,
+               PNG_FILTER_TYPE_DEFAULT);
   png_write_info(png, info);
   const int passes = png_set_interlace_handling(png);
   for (int pass = 0; pass < passes; ++pass) {
-    for (int y = 0; y < height; ++y) png_write_row(png, pixels.data() + std::ptrdiff_t{3} * width * y);
+    for (int y = 0; y < height; ++y)
+      png_write_row(png, pixels.data() + std::ptrdiff_t{3} * width * y);
   }
   png_write_end(png, nullptr);
   png_destroy_write_struct(&png, &info);
@@ -113,9 +116,11 @@ TEST(PictureTest, InterlacingDoesNotChangePixels) {
 }
 
 TEST(PictureTest, TruncatedPicturesAreErrors) {
-  for (const char* name : {"yuv420_tall.jpg", "progressive.jpg", "grey.jpg", "cmyk.jpg", "rgb.png", "palette16.png"}) {
+  for (const char* name :
+       {"yuv420_tall.jpg", "progressive.jpg", "grey.jpg", "cmyk.jpg", "rgb.png", "palette16.png"}) {
     const Bytes whole = bytes_of(kData + "pictures/" + name);
-    // Without its last bytes a picture may still be complete (the end marker says nothing about pixels).
+    // Without its last bytes a picture may still be complete (the end marker says nothing about
+    // pixels).
     for (std::size_t size = 0; size + 50 < whole.size(); size += 1 + size / 40) {
       EXPECT_NE(reason(prefix(whole, size)), "") << name << " cut to " << size;
     }
@@ -124,11 +129,13 @@ TEST(PictureTest, TruncatedPicturesAreErrors) {
 
 TEST(PictureTest, DamagedPicturesNeverCrash) {
   std::mt19937 random(7);
-  for (const char* name : {"yuv420_wide.jpg", "progressive.jpg", "cmyk.jpg", "palette_transparent.png", "grey16.png"}) {
+  for (const char* name : {"yuv420_wide.jpg", "progressive.jpg", "cmyk.jpg",
+                           "palette_transparent.png", "grey16.png"}) {
     const Bytes whole = bytes_of(kData + "pictures/" + name);
     for (int round = 0; round < 200; ++round) {
       Bytes damaged = whole;
-      for (int i = 0; i < 3; ++i) damaged[random() % damaged.size()] = static_cast<std::uint8_t>(random());
+      for (int i = 0; i < 3; ++i)
+        damaged[random() % damaged.size()] = static_cast<std::uint8_t>(random());
       reason(damaged);
     }
   }
@@ -154,16 +161,19 @@ TEST(PictureTest, ReasonsSayWhatIsWrong) {
   EXPECT_THAT(reason(bomb), HasSubstr("65500 x 65500 pixels"));
 }
 
-Bytes resample(std::int64_t width, std::int64_t height, int channels, std::int64_t size, bool portable) {
+Bytes resample(std::int64_t width, std::int64_t height, int channels, std::int64_t size,
+               bool portable) {
   CropResampler resampler;
   if (portable) resampler.use_portable_kernels();
   resampler.begin(width, height, channels, size);
-  const auto row_bytes = static_cast<std::size_t>((resampler.end_column() - resampler.first_column()) * channels);
+  const auto row_bytes =
+      static_cast<std::size_t>((resampler.end_column() - resampler.first_column()) * channels);
   std::mt19937 random(static_cast<unsigned>(width + 1000 * height));
   for (std::int64_t y = resampler.first_row(); y < resampler.end_row(); ++y) {
     Bytes row(row_bytes + kRowSlack, 0xaa);
     // Extremes as well: the largest sums must not overflow.
-    for (std::size_t x = 0; x < row_bytes; ++x) row[x] = static_cast<std::uint8_t>(y % 3 == 0 ? 255 : random());
+    for (std::size_t x = 0; x < row_bytes; ++x)
+      row[x] = static_cast<std::uint8_t>(y % 3 == 0 ? 255 : random());
     resampler.push_row(row.data());
   }
   Bytes out(static_cast<std::size_t>(size * size * 3));
@@ -176,33 +186,41 @@ TEST(ResampleTest, VectorAndPortableKernelsGiveTheSameBits) {
   std::mt19937 random(3);
   for (int round = 0; round < 150; ++round) {
     const int limit = round % 10 == 0 ? 3000 : 300;
-    const std::int64_t width = 1 + static_cast<std::int64_t>(random() % static_cast<unsigned>(limit));
-    const std::int64_t height = 1 + static_cast<std::int64_t>(random() % static_cast<unsigned>(limit));
+    const std::int64_t width =
+        1 + static_cast<std::int64_t>(random() % static_cast<unsigned>(limit));
+    const std::int64_t height =
+        1 + static_cast<std::int64_t>(random() % static_cast<unsigned>(limit));
     const std::int64_t size = 1 + static_cast<std::int64_t>(random() % 120);
     for (const int channels : {1, 3}) {
-      ASSERT_EQ(resample(width, height, channels, size, false), resample(width, height, channels, size, true))
+      ASSERT_EQ(resample(width, height, channels, size, false),
+                resample(width, height, channels, size, true))
           << width << " x " << height << " x " << channels << " to " << size;
     }
   }
 }
 
 TEST(ResampleTest, WeightsOfAnAxisSumToOne) {
-  for (const auto& [from, to] : {std::pair(500, 341), std::pair(100, 341), std::pair(341, 341), std::pair(9001, 9)}) {
+  for (const auto& [from, to] :
+       {std::pair(500, 341), std::pair(100, 341), std::pair(341, 341), std::pair(9001, 9)}) {
     const AxisWeights axis = axis_weights(from, to, 0, to);
     EXPECT_EQ(axis.begin, 0);
     EXPECT_EQ(axis.end, from);
     for (int i = 0; i < to; ++i) {
       std::int64_t sum = 0;
-      for (int j = 0; j < axis.taps; ++j) sum += axis.weights[static_cast<std::size_t>(i * axis.taps + j)];
+      for (int j = 0; j < axis.taps; ++j)
+        sum += axis.weights[static_cast<std::size_t>(i * axis.taps + j)];
       // Each weight is rounded: off by at most half a unit for each tap.
-      EXPECT_NEAR(static_cast<double>(sum), 1 << kWeightBits, 0.5 * axis.count[static_cast<std::size_t>(i)]);
-      EXPECT_LE(axis.first[static_cast<std::size_t>(i)] + axis.count[static_cast<std::size_t>(i)], from);
+      EXPECT_NEAR(static_cast<double>(sum), 1 << kWeightBits,
+                  0.5 * axis.count[static_cast<std::size_t>(i)]);
+      EXPECT_LE(axis.first[static_cast<std::size_t>(i)] + axis.count[static_cast<std::size_t>(i)],
+                from);
     }
   }
 }
 
 TEST(ResampleTest, CropOffsetsAreRoundedHalfToEven) {
-  // 256 high and 341 wide: (341 - 224) / 2 = 58.5 is column 58; unscaled, so the first weight is on that column.
+  // 256 high and 341 wide: (341 - 224) / 2 = 58.5 is column 58; unscaled, so the first weight is on
+  // that column.
   CropResampler resampler;
   resampler.begin(341, 256, 3, 224);
   EXPECT_EQ(resampler.first_column(), 58);

@@ -24,7 +24,8 @@ std::string error_of(const Call& call) {
 class TestFolder {
  public:
   TestFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "squant_images_XXXXXX").string();
+    std::string pattern =
+        (std::filesystem::temp_directory_path() / "squant_images_XXXXXX").string();
     if (mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
     path_ = pattern;
   }
@@ -36,6 +37,17 @@ class TestFolder {
   TestFolder& operator=(const TestFolder&) = delete;
 
   const std::string& path() const { return path_; }
+
+  // Copies one of tests/data/images/pictures; returns the copy's path.
+  std::string add_picture(const std::string& picture, const std::string& name) const {
+    const std::filesystem::path file = std::filesystem::path(path_) / name;
+    std::filesystem::create_directories(file.parent_path());
+    std::filesystem::copy_file(std::string(SQUANT_TESTS_DATA_DIR) + "/images/pictures/" + picture,
+                               file, std::filesystem::copy_options::overwrite_existing);
+    std::filesystem::permissions(file, std::filesystem::perms::owner_write,
+                                 std::filesystem::perm_options::add);
+    return file.string();
+  }
 
   // Writes a file (and the folders above it); returns its path.
   std::string write(const std::string& name, const std::string& bytes) const {

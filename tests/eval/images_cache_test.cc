@@ -1,0 +1,235 @@
+// The packed cache: decoded once, and never believed when something happened to it.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <fstream>
+#include <numeric>
+
+#include "eval/images/dataset.h"
+#include "tests/eval/images_test_util.h"
+
+namespace squant::eval {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr Shape kShape{3, 64, 64};
+constexpr int kNumPictures = 24;
+
+class PackedCacheTest : public ::testing::Test {
+ protected:
+  PackedCacheTest() {
+    const std::vector<std::string> kinds{"yuv420_wide.jpg", "rgb.png", "grey.jpg",
+                                         "progressive.jpg"};
+    for (int i = 0; i < kNumPictures; ++i) {
+      folder_.add_picture(kinds[static_cast<std::size_t>(i) % kinds.size()],
+                          "val/n01440764/" + std::to_string(100 + i) + ".JPEG");
+    }
+    expected_ = load("none").pixels;
+  }
+
+  std::string images() const { return folder_.path() + "/val"; }
+  std::string cache() const { return folder_.path() + "/cache"; }
+  ImageChunk load(const std::string& cache, const Shape& shape = kShape) const {
+    const auto dataset = open_dataset({"image_folder", images(), "", cache});
+    return dataset->load(0, dataset->size(), shape, 2);
+  }
+  std::string cache_file() const {
+    for (const auto& entry : std::filesystem::directory_iterator(cache())) {
+      if (entry.path().extension() == ".pixels") return entry.path();
+    }
+    return "";
+  }
+  // Right pixels, and this many of them decoded.
+  void expect_decoded(std::int64_t decoded) const {
+    const ImageChunk chunk = load(cache());
+    EXPECT_EQ(chunk.pixels, expected_);
+    EXPECT_EQ(chunk.stats.decoded, decoded);
+    EXPECT_EQ(chunk.stats.from_cache, kNumPictures - decoded);
+    EXPECT_EQ(chunk.stats.cache_problem, "");
+  }
+  void flip(std::uint64_t offset) const {
+    std::fstream file(cache_file(), std::ios::in | std::ios::out | std::ios::binary);
+    file.seekg(static_cast<std::streamoff>(offset));
+    const int byte = file.get();
+    file.seekp(static_cast<std::streamoff>(offset));
+    file.put(static_cast<char>(byte ^ 1));
+  }
+
+  TestFolder folder_;
+  std::vector<std::uint8_t> expected_;
+};
+
+TEST_F(PackedCacheTest, ASecondSweepDecodesNothing) {
+  expect_decoded(kNumPictures);
+  expect_decoded(0);
+}
+
+TEST_F(PackedCacheTest, EachSizeIsItsOwn) {
+  expect_decoded(kNumPictures);
+  const ImageChunk other = load(cache(), {3, 20, 20});
+  EXPECT_EQ(other.stats.decoded, kNumPictures);
+  EXPECT_EQ(other.pixels, load("none", {3, 20, 20}).pixels);
+  expect_decoded(0);
+}
+
+TEST_F(PackedCacheTest, OneSweepFillsWhatAnotherLeftOut) {
+  const auto dataset = open_dataset({"image_folder", images(), "", cache()});
+  EXPECT_EQ(dataset->load(5, 10, kShape, 2).stats.decoded, 10);
+  EXPECT_EQ(dataset->load(10, 10, kShape, 2).stats.from_cache, 5);
+  expect_decoded(kNumPictures - 15);
+}
+
+TEST_F(PackedCacheTest, AFlippedBitAnywhereIsNoticed) {
+  expect_decoded(kNumPictures);
+  const std::uint64_t entries = 4096, pixels = 8192;
+  flip(pixels + 3 * 64 * 64 * 3 + 100);  // picture 3
+  expect_decoded(1);
+  expect_decoded(0);
+  flip(entries + 7 * 32);       // its checksum
+  flip(entries + 8 * 32 + 31);  // its mark
+  expect_decoded(2);
+  expect_decoded(0);
+  flip(20);  // the header: all is foreign
+  expect_decoded(kNumPictures);
+  expect_decoded(0);
+}
+
+TEST_F(PackedCacheTest, AFileCutShortIsReplaced) {
+  expect_decoded(kNumPictures);
+  std::filesystem::resize_file(cache_file(), 20000);
+  expect_decoded(kNumPictures);
+  std::filesystem::resize_file(cache_file(), 0);
+  expect_decoded(kNumPictures);
+  expect_decoded(0);
+}
+
+TEST_F(PackedCacheTest, AFileCutShortUnderAnOpenDataSetIsNotTouched) {
+  const auto dataset = open_dataset({"image_folder", images(), "", cache()});
+  dataset->load(0, kNumPictures, kShape, 2);
+  std::filesystem::resize_file(cache_file(), 20000);
+  const ImageChunk chunk = dataset->load(0, kNumPictures, kShape, 2);
+  EXPECT_EQ(chunk.pixels, expected_);
+}
+
+TEST_F(PackedCacheTest, AChangedPictureIsDecodedAgain) {
+  expect_decoded(kNumPictures);
+  const std::string picture = images() + "/n01440764/105.JPEG";
+  std::filesystem::last_write_time(
+      picture, std::filesystem::last_write_time(picture) + std::chrono::seconds(5));
+  expect_decoded(1);
+  expect_decoded(0);
+}
+
+TEST_F(PackedCacheTest, ABrokenPictureIsTriedAgain) {
+  folder_.write("val/n01443537/broken.JPEG", "nonsense");
+  EXPECT_EQ(load(cache()).broken.size(), 1u);
+  const ImageChunk again = load(cache());
+  EXPECT_EQ(again.broken.size(), 1u);
+  EXPECT_EQ(again.stats.from_cache, kNumPictures);
+  EXPECT_EQ(again.stats.decoded, 0);
+}
+
+// Loads in a child process, one picture a call, until it is done or killed.
+pid_t load_in_child(const std::string& images, const std::string& cache) {
+  const pid_t child = fork();
+  if (child == 0) {
+    const auto dataset = open_dataset({"image_folder", images, "", cache});
+    for (std::int64_t i = 0; i < dataset->size(); ++i) dataset->load(i, 1, kShape, 1);
+    _exit(0);
+  }
+  return child;
+}
+
+TEST_F(PackedCacheTest, TwoProcessesBuildItAtOnce) {
+  std::vector<pid_t> children;
+  for (int i = 0; i < 4; ++i) children.push_back(load_in_child(images(), cache()));
+  for (const pid_t child : children) {
+    int status = 0;
+    waitpid(child, &status, 0);
+    EXPECT_EQ(status, 0);
+  }
+  expect_decoded(0);
+}
+
+TEST_F(PackedCacheTest, AKillAtAnyTimeLeavesNothingWrong) {
+  for (int round = 0; round < 20; ++round) {
+    std::filesystem::remove_all(cache());
+    const pid_t child = load_in_child(images(), cache());
+    usleep(static_cast<useconds_t>(500 * round));
+    kill(child, SIGKILL);
+    waitpid(child, nullptr, 0);
+    const ImageChunk chunk = load(cache());
+    ASSERT_EQ(chunk.pixels, expected_) << round;
+    ASSERT_EQ(chunk.stats.cache_problem, "");
+    expect_decoded(0);
+  }
+}
+
+// As a full disk: writing beyond this offset of a file fails.
+class ScopedFileLimit {
+ public:
+  explicit ScopedFileLimit(std::uint64_t bytes) {
+    old_handler_ = std::signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &old_);
+    const rlimit limit{bytes, old_.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  ~ScopedFileLimit() {
+    setrlimit(RLIMIT_FSIZE, &old_);
+    std::signal(SIGXFSZ, old_handler_);
+  }
+  ScopedFileLimit(const ScopedFileLimit&) = delete;
+  ScopedFileLimit& operator=(const ScopedFileLimit&) = delete;
+
+ private:
+  rlimit old_{};
+  void (*old_handler_)(int) = nullptr;
+};
+
+TEST_F(PackedCacheTest, AFullDiskCostsTheCacheNotTheSweep) {
+  const auto load_limited = [&](std::uint64_t bytes) {
+    const ScopedFileLimit limit(bytes);
+    return load(cache());
+  };
+  // No room for the file at all.
+  ImageChunk chunk = load_limited(10000);
+  EXPECT_EQ(chunk.pixels, expected_);
+  EXPECT_THAT(chunk.stats.cache_problem, HasSubstr("cannot be written"));
+  EXPECT_EQ(cache_file(), "");
+  // The file is there, and the disk fills up while it is filled.
+  const auto dataset = open_dataset({"image_folder", images(), "", cache()});
+  dataset->load(0, 1, kShape, 1);
+  chunk = load_limited(8192 + 10 * 64 * 64 * 3 + 100);
+  EXPECT_EQ(chunk.pixels, expected_);
+  EXPECT_THAT(chunk.stats.cache_problem, HasSubstr(cache() + "/"));
+  // What got in before counts, the torn picture does not; with room again the rest is added.
+  const ImageChunk after = load(cache());
+  EXPECT_EQ(after.pixels, expected_);
+  EXPECT_GE(after.stats.from_cache, 1);
+  EXPECT_LE(after.stats.from_cache, 10);
+  expect_decoded(0);
+}
+
+TEST_F(PackedCacheTest, AFolderThatCannotBeMadeCostsTheCacheNotTheSweep) {
+  const std::string in_the_way = folder_.write("file", "");
+  const ImageChunk chunk = load(in_the_way + "/cache");
+  EXPECT_EQ(chunk.pixels, expected_);
+  EXPECT_EQ(chunk.stats.decoded, kNumPictures);
+  EXPECT_THAT(chunk.stats.cache_problem, HasSubstr(in_the_way));
+}
+
+TEST_F(PackedCacheTest, TheUsersCacheFolderIsTheDefault) {
+  const ScopedEnv xdg("XDG_CACHE_HOME", folder_.path() + "/xdg");
+  EXPECT_EQ(load("").stats.decoded, kNumPictures);
+  EXPECT_TRUE(std::filesystem::exists(folder_.path() + "/xdg/squant-sweep/images"));
+  EXPECT_EQ(load("").stats.from_cache, kNumPictures);
+}
+
+}  // namespace
+}  // namespace squant::eval
