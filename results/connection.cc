@@ -78,6 +78,18 @@ bool is_local_filesystem(std::uint32_t type) {
   }
 }
 
+// The owner as the file on disk names it, without asking for any lock. Only for messages: the read may be torn.
+std::string peek_owner(const std::string& path) {
+  try {
+    SQLite::Database database(file_uri(path, "immutable=1"), SQLite::OPEN_READONLY | SQLite::OPEN_URI);
+    SQLite::Statement owner(database, "SELECT 'host ' || host || ', pid ' || pid || ', since ' || started_at ||"
+                                      " ', last heartbeat ' || heartbeat_at FROM writer WHERE held");
+    return owner.executeStep() ? owner.getColumn(0).getString() : std::string();
+  } catch (const SQLite::Exception&) {
+    return {};
+  }
+}
+
 void check_ours(Connection& connection) {
   const std::int64_t application = connection.pragma("application_id");
   const std::int64_t version = connection.pragma("user_version");
@@ -145,7 +157,8 @@ void throw_store_error(const SQLite::Database& database, const std::string& path
                     ": no space is left; nothing of this was written, free some space and try again");
   }
   if (code == SQLITE_BUSY || code == SQLITE_LOCKED) {
-    throw StoreLocked(text + ": another process holds the file");
+    const std::string owner = peek_owner(path);
+    throw StoreLocked(text + ": another process holds the file" + (owner.empty() ? "" : " (" + owner + ")"));
   }
   if (code == SQLITE_CONSTRAINT) throw StoreError(text + ": a run, worker or job is not known, or a count is impossible");
   if (code == SQLITE_NOTADB) throw StoreIncompatible(text);
@@ -157,7 +170,7 @@ void throw_store_error(const SQLite::Database& database, const std::string& path
 Connection::Connection(const std::string& path, const std::string& uri_options, int flags)
     : path_(path), database_(file_uri(path, uri_options), flags | SQLite::OPEN_URI, kBusyTimeoutMs) {}
 
-std::unique_ptr<Connection> Connection::open_writer(const std::string& path) {
+std::unique_ptr<Connection> Connection::open_writer(const std::string& path, std::optional<JournalMode> mode) {
   if (sqlite3_libversion_number() < kOldestSqlite) {
     throw StoreError(prefix(path, "open the results database") + "it needs SQLite 3.37 or newer, this is " +
                      sqlite3_libversion());
@@ -173,7 +186,7 @@ std::unique_ptr<Connection> Connection::open_writer(const std::string& path) {
   if (::statfs(path.c_str(), &info) != 0) {
     throw StoreError(prefix(path, "ask for the file system") + std::strerror(errno));
   }
-  connection->journal_mode_ = journal_mode_for(static_cast<std::uint32_t>(info.f_type));
+  connection->journal_mode_ = mode.value_or(journal_mode_for(static_cast<std::uint32_t>(info.f_type)));
   connection->guarded("open the results database", [&] {
     if (connection->journal_mode_ == JournalMode::kExclusiveTruncate) {
       connection->exec("PRAGMA locking_mode = EXCLUSIVE");

@@ -75,7 +75,8 @@ class Query {
 class Connection {
  public:
   // Creates the file if it is not there. Refuses what is not ours before changing anything in it.
-  static std::unique_ptr<Connection> open_writer(const std::string& path);
+  // `mode`: by the file system, if not given.
+  static std::unique_ptr<Connection> open_writer(const std::string& path, std::optional<JournalMode> mode = {});
   // The file must exist, with this program's schema version.
   static std::unique_ptr<Connection> open_reader(const std::string& path);
 

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 #include <initializer_list>
+#include <iterator>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <span>
@@ -188,10 +190,10 @@ class Reader {
 
 std::string read_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  if (file) text << file.rdbuf();
-  if (!file || !text) throw std::invalid_argument(path + ": cannot read the reference file");
-  return text.str();
+  if (!file || std::filesystem::is_directory(path)) {
+    throw std::invalid_argument(path + ": cannot read the reference file");
+  }
+  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 }  // namespace

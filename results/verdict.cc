@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstdio>
 
+#include "results/printer.h"
+
 namespace squant::results {
 namespace {
 
@@ -17,16 +19,11 @@ std::string number(double value, int decimals = 2) {
   return text;
 }
 
-// "1 image", "10,000 images"
-std::string images(std::int64_t n) {
-  const std::string plain = std::to_string(n);
-  std::string digits;
-  for (std::size_t i = 0; i < plain.size(); ++i) {
-    if (i > 0 && (plain.size() - i) % 3 == 0) digits += ',';
-    digits += plain[i];
-  }
-  return digits + (n == 1 ? " image" : " images");
-}
+// "10,000 images"
+std::string images(std::int64_t n) { return with_thousands(n) + (n == 1 ? " image" : " images"); }
+
+// "250 of 10,000 images"
+std::string part_of(std::int64_t part, std::int64_t all) { return with_thousands(part) + " of " + images(all); }
 
 std::string interval_text(const Interval& interval) {
   return "95% interval " + number(interval.low) + " to " + number(interval.high);
@@ -74,7 +71,7 @@ Verdict judge(const VerdictInput& input) {
   const std::string broken = broken_text(input.num_broken);
 
   if (input.num_images < input.num_planned) {
-    const std::string progress = std::to_string(input.num_images) + " of " + images(input.num_planned);
+    const std::string progress = part_of(input.num_images, input.num_planned);
     if (input.failed) return {VerdictKind::kFailed, "failed after " + progress};
     if (input.num_images == 0) return {VerdictKind::kUnfinished, progress + " evaluated"};
     return {VerdictKind::kUnfinished,
@@ -106,8 +103,9 @@ Verdict judge(const VerdictInput& input) {
 
   const bool is_excluded = reference.top1_pct < interval.low - reference.tolerance - kRoundingPct ||
                            reference.top1_pct > interval.high + reference.tolerance + kRoundingPct;
-  const std::string subset = " on " + images(input.num_images) + " of " +
-                             (input.num_reference > 0 ? images(input.num_reference) : "a data set of unknown size") +
+  const std::string subset = " on " +
+                             (input.num_reference > 0 ? part_of(input.num_images, input.num_reference)
+                                                      : images(input.num_images) + " of a data set of unknown size") +
                              ": " + interval_text(interval);
   if (is_excluded) {
     return {VerdictKind::kFail,

@@ -138,7 +138,8 @@ void refresh_heartbeat(Connection& connection, std::int64_t generation) {
   Query(connection.statement("UPDATE writer SET heartbeat_at = ?")).bind(now).run();
 }
 
-WriterSession::WriterSession(const std::string& path, bool takeover) : connection_(Connection::open_writer(path)) {
+WriterSession::WriterSession(const std::string& path, bool takeover, std::optional<JournalMode> mode)
+    : connection_(Connection::open_writer(path, mode)) {
   connection_->guarded("take the writer's lock", [&] {
     // Within one immediate transaction: of two that open at once, the second one finds the first one's row.
     SQLite::Transaction transaction(connection_->database(), SQLite::TransactionBehavior::IMMEDIATE);

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "results/connection.h"
@@ -32,7 +33,7 @@ inline constexpr double kStaleHeartbeatSeconds = 60;
 class WriterSession {
  public:
   // Creates the file and schema if need be, migrates an older one. Throws StoreLocked as take_writer_lock() does.
-  WriterSession(const std::string& path, bool takeover);
+  WriterSession(const std::string& path, bool takeover, std::optional<JournalMode> mode = {});
   // Without effect where the lock is lost or nothing can be written: the next owner finds a dead process.
   ~WriterSession();
   WriterSession(const WriterSession&) = delete;
