@@ -28,6 +28,14 @@ if(SQUANT_SANITIZE)
   add_link_options(-fsanitize=${SQUANT_SANITIZE})
 endif()
 
+if(SQUANT_FUZZ)
+  if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+    message(FATAL_ERROR "SQUANT_FUZZ needs clang: -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++")
+  endif()
+  add_compile_options(-fsanitize=fuzzer-no-link) # the coverage that steers libFuzzer
+  add_link_options(-fsanitize=fuzzer-no-link)
+endif()
+
 add_library(squant_warnings INTERFACE)
 target_compile_options(squant_warnings INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion>
