@@ -136,9 +136,9 @@ class TreeBuilder : public nlohmann::json_sax<nlohmann::json> {
     std::string text;
     for (const Frame& frame : frames_) {
       if (frame.node.kind == JsonNode::Kind::kObject) {
-        text += (text.empty() ? "" : ".") + frame.key;
+        text.append(text.empty() ? "" : ".").append(frame.key);
       } else {
-        text += "[" + std::to_string(frame.node.items.size()) + "]";
+        text.append("[").append(std::to_string(frame.node.items.size())).append("]");
       }
     }
     return text;
@@ -252,13 +252,15 @@ std::vector<KeyStep> split_key(std::string_view key) {
 }
 
 // The value of an override: JSON where it looks like JSON, else a string.
-std::optional<JsonNode> override_value(const std::string& text, const std::string& source, std::vector<Problem>& problems) {
+std::optional<JsonNode> override_value(const std::string& key, const std::string& text, const std::string& source,
+                                       std::vector<Problem>& problems) {
   std::vector<Problem> found;
   std::optional<JsonNode> value = parse_json(text, source, found);
   if (value && found.empty()) return value;
   if (!text.empty() && (text.front() == '[' || text.front() == '{' || text.front() == '"')) {
     for (Problem& problem : found) {
       problem.origin.line = 0;
+      problem.origin.key = key;
       problems.push_back(std::move(problem));
     }
     return std::nullopt;
@@ -333,7 +335,7 @@ void apply_override(JsonNode& root, const std::string& assignment, std::vector<P
     problems.push_back({{source, 0, ""}, "must be KEY=VALUE, as in settings.sigma.4=12 or matrices[0].bits=w4a4"});
     return;
   }
-  std::optional<JsonNode> value = override_value(assignment.substr(equals + 1), source, problems);
+  std::optional<JsonNode> value = override_value(key, assignment.substr(equals + 1), source, problems);
   if (!value) return;
 
   JsonNode* node = &root;

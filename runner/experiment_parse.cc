@@ -28,6 +28,8 @@ const std::map<int, double> kPublishedSigma = {{4, 12.0}, {6, 14.0}, {8, 25.0}};
 
 const std::vector<std::string> kFormats = {"idx", "fashion-mnist", "image_folder"};
 
+constexpr const char* kNoCache = "none";  // means the same to open_dataset()
+
 constexpr Axis kAxes[kNumAxes] = {Axis::kDataset,  Axis::kModel, Axis::kBits,              Axis::kMode,
                                   Axis::kRounding, Axis::kSigma, Axis::kCalibrationImages, Axis::kEngine};
 
@@ -222,7 +224,13 @@ class Parser {
       }
     });
     read(node, key, "labels", [&](const JsonNode& value, const std::string& at) { dataset.labels = path(value, at); });
-    read(node, key, "cache", [&](const JsonNode& value, const std::string& at) { dataset.cache = path(value, at); });
+    read(node, key, "cache", [&](const JsonNode& value, const std::string& at) {
+      if (value.text == kNoCache) {
+        dataset.cache = {kNoCache, "", origin(value, at)};
+      } else {
+        dataset.cache = path(value, at);
+      }
+    });
     read(node, key, "num_images", [&](const JsonNode& value, const std::string& at) {
       dataset.num_images = integer(value, at, 1, kMaxImages).value_or(0);
     });

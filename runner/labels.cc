@@ -6,8 +6,10 @@ namespace squant::runner {
 namespace {
 
 std::string short_label(const Cell& cell) {
-  const std::string label = cell.model + " " + cell.bits.text();
-  return cell.bits.weight == 0 ? label : label + " " + quant::mode_name(cell.mode);
+  std::string label = cell.model + " " + cell.bits.text();
+  if (cell.bits.weight > 0) label.append(" ").append(quant::mode_name(cell.mode));
+  if (cell.measure == Measure::kQuantizeTime) label.append(" ").append(measure_name(cell.measure));
+  return label;
 }
 
 }  // namespace
@@ -26,7 +28,6 @@ Labels::Details Labels::details(const Cell& cell) const {
   for (const Axis axis : {Axis::kDataset, Axis::kRounding, Axis::kSigma, Axis::kCalibrationImages, Axis::kEngine}) {
     parts.push_back(std::string(axis_name(axis)) + "=" + cell_text(cell, axis, experiment_));
   }
-  parts.push_back(std::string("measure=") + measure_name(cell.measure));
   parts.push_back("repeats=" + std::to_string(cell.repeats));
   return parts;
 }

@@ -10,8 +10,8 @@
 
 namespace squant::runner {
 
-// "resnet18 w4a4 squant", "resnet18 float"; where cells of one plan differ in more than that, what they differ in follows:
-// "resnet18 w4a4 squant sigma=12". Different cells get different labels.
+// "resnet18 w4a4 squant", "resnet18 float", "resnet18 w4 squant quantize_time"; where cells of one plan differ in more than
+// that, what they differ in follows: "resnet18 w4a4 squant sigma=12". Different cells get different labels.
 class Labels {
  public:
   Labels(const std::vector<ExpandedCell>& cells, const Experiment& experiment);

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "eval/checkpoint/checkpoint.h"
+#include "eval/checkpoint/manifest.h"
 #include "eval/models/models.h"
 #include "results/reference.h"
 #include "runner/expand.h"
@@ -58,6 +59,7 @@ class Planner {
   };
   struct OpenCheckpoint {
     std::string sha256;  // empty: missing or wrong, which is said already
+    std::string note;    // which published file it is
   };
   struct OpenDataset {
     std::unique_ptr<eval::Dataset> dataset;  // nullptr: missing or wrong, which is said already
@@ -164,7 +166,7 @@ class Planner {
       try {
         const eval::Checkpoint loaded = eval::load_checkpoint(found->second.path);
         eval::check_state_dict(eval::model_info(model).build(), loaded.tensors, found->second.path);
-        entry->second.sha256 = loaded.sha256;
+        entry->second = {loaded.sha256, eval::describe_origin(loaded, model)};
       } catch (const std::invalid_argument& error) {
         problem(found->second.origin, error.what());
       }
@@ -189,7 +191,7 @@ class Planner {
     planned.spec = wanted.spec;
     if (planned.spec.format != "fashion-mnist") planned.spec.images = absolute_path(planned.spec.images);
     planned.spec.labels = absolute_path(planned.spec.labels);
-    planned.spec.cache = absolute_path(planned.spec.cache);
+    if (planned.spec.cache != "none") planned.spec.cache = absolute_path(planned.spec.cache);
     try {
       open.dataset = eval::open_dataset(planned.spec);
       planned.fingerprint = open.dataset->fingerprint();
@@ -252,6 +254,7 @@ class Planner {
     planned.repeats = cell.repeats;
     planned.dataset = images == nullptr ? -1 : images->index;
     planned.job = make_job(cell, weights.sha256);
+    planned.row.checkpoint_note = weights.note;
     fill_row(cell, planned);
     if (known && !identify(cell, planned)) return;
     if (reference_ && planned.evaluate) planned.reference = reference_->find(planned.row.model, planned.row.bits, planned.row.mode);

@@ -78,7 +78,7 @@ int edit_distance(std::string_view a, std::string_view b) {
 }
 
 std::string suggestion(std::string_view word, const std::vector<std::string>& candidates) {
-  // A third of the word may be wrong; a word longer than any candidate can explain is not compared at all.
+  // A third of the word may be wrong, but not all of it; an overlong word is not compared.
   constexpr std::size_t kLongestWord = 64;
   const std::string* best = nullptr;
   int best_distance = std::max(1, static_cast<int>(word.size()) / 3) + 1;
@@ -86,7 +86,7 @@ std::string suggestion(std::string_view word, const std::vector<std::string>& ca
     const std::string lower = lower_case(word);
     for (const std::string& candidate : candidates) {
       const int distance = edit_distance(lower, lower_case(candidate));
-      if (distance < best_distance) {
+      if (distance < best_distance && distance < static_cast<int>(word.size())) {
         best = &candidate;
         best_distance = distance;
       }
