@@ -15,8 +15,8 @@ SELECT e.model, e.bits, e.mode,
             WHEN f.reason IS NOT NULL THEN 'failed' ELSE 'unfinished' END AS verdict,
        CASE WHEN t.completed_at IS NOT NULL THEN coalesce(l.verdict_text, '')
             WHEN f.reason IS NOT NULL
-            THEN printf('failed after %d of %d images: %s', t.num_images, j.num_images, f.reason)
-            ELSE printf('%d of %d images evaluated', t.num_images, j.num_images) END AS verdict_text,
+            THEN printf('failed after %,d of %,d images: %s', t.num_images, j.num_images, f.reason)
+            ELSE printf('%,d of %,d images evaluated', t.num_images, j.num_images) END AS verdict_text,
        l.reference_top1_pct, l.tolerance, l.reference_source,
        CASE WHEN e.weight_bits > 0 THEN p.quantize_ms END AS quantize_ms,
        p.calibrate_ms,
@@ -47,8 +47,8 @@ SELECT l.run_id, r.experiment_name, e.model, e.bits, e.mode,
             WHEN f.reason IS NOT NULL THEN 'failed' ELSE 'unfinished' END AS verdict,
        CASE WHEN t.completed_at IS NOT NULL THEN coalesce(l.verdict_text, '')
             WHEN f.reason IS NOT NULL
-            THEN printf('failed after %d of %d images: %s', t.num_images, j.num_images, f.reason)
-            ELSE printf('%d of %d images evaluated', t.num_images, j.num_images) END AS verdict_text,
+            THEN printf('failed after %,d of %,d images: %s', t.num_images, j.num_images, f.reason)
+            ELSE printf('%,d of %,d images evaluated', t.num_images, j.num_images) END AS verdict_text,
        100.0 * t.num_top1 / nullif(t.num_images, 0) AS top1_pct,
        l.reference_top1_pct, l.tolerance, l.reference_source, l.reference_baseline_pct,
        t.num_images, j.num_images AS num_planned, l.judged_at, l.checkpoint_path, j.identity
