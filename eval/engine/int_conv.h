@@ -42,11 +42,10 @@ struct IntConvProblem {
 // What adds up the products. The first one in this order that is exact for a layer computes it.
 enum class SumKernel : std::uint8_t {
   kInt8,     // oneDNN, 8-bit products into 32-bit sums, on CPUs with VNNI instructions
-  kInt32,    // depthwise layers: own loops over 32-bit products
-  kFloat32,  // float32 units on integers below 2^24 (oneDNN; LibTorch where that is missing)
+  kFloat32,  // float32 units on integers below 2^24: oneDNN, LibTorch where that is missing; own loops for depthwise
   kFloat64,  // own loops over float64 products: exact whenever the sums are below 2^53
 };
-const char* sum_kernel_name(SumKernel kernel);  // "int8", "int32", "float32", "float64"
+const char* sum_kernel_name(SumKernel kernel);  // "int8", "float32", "float64"
 
 // Consecutive output rows that are computed in one go: few enough for their sums to stay in the core's cache.
 struct Strip {
@@ -88,8 +87,7 @@ class FloatInputConv {
   explicit FloatInputConv(const IntConvProblem& problem);
   ~FloatInputConv();
   // input: [H, W, C]. values: [OH, OW, O] = float(acc), written.
-  void run(const float* input, float* values) const;
-  std::int64_t memory_bytes() const;
+  void run(const float* input, Scratch& scratch, float* values) const;
 
  private:
   struct Impl;

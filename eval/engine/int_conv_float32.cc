@@ -1,7 +1,6 @@
 // Float32 units on integers whose sums stay below 2^24, where every integer is a float32: oneDNN, or LibTorch where the
 // program was built without it. Both convolve directly, by products and sums alone (no Winograd transform).
 #include <algorithm>
-#include <variant>
 #include <vector>
 
 #include "eval/engine/int_conv_kernels.h"
@@ -105,6 +104,9 @@ std::unique_ptr<IntConv> make_float32_conv(const IntConvProblem& problem) {
   }
   if (weights.parts == 0) {
     return nullptr;
+  }
+  if (is_depthwise(problem) && weights.parts == 1 && weights.zero.empty()) {
+    return make_float32_depthwise_conv(problem);
   }
   return std::make_unique<Float32Conv>(problem, weights);
 }

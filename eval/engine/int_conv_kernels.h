@@ -8,8 +8,8 @@
 namespace squant::eval {
 
 std::unique_ptr<IntConv> make_int8_conv(const IntConvProblem& problem);
-std::unique_ptr<IntConv> make_int32_conv(const IntConvProblem& problem);
 std::unique_ptr<IntConv> make_float32_conv(const IntConvProblem& problem);
+std::unique_ptr<IntConv> make_float32_depthwise_conv(const IntConvProblem& problem);
 std::unique_ptr<IntConv> make_float64_conv(const IntConvProblem& problem);
 
 }  // namespace squant::eval

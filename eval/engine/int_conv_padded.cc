@@ -26,12 +26,6 @@ SQ_TARGET_CLONES void convert(const std::uint8_t* from, std::int64_t count, std:
 SQ_TARGET_CLONES void convert(const std::int8_t* from, std::int64_t count, std::int32_t zero, double* to) {
   convert_any(from, count, zero, to);
 }
-SQ_TARGET_CLONES void convert(const std::uint8_t* from, std::int64_t count, std::int32_t zero, std::int16_t* to) {
-  convert_any(from, count, zero, to);
-}
-SQ_TARGET_CLONES void convert(const std::int8_t* from, std::int64_t count, std::int32_t zero, std::int16_t* to) {
-  convert_any(from, count, zero, to);
-}
 void convert(const float* from, std::int64_t count, std::int32_t /*zero*/, double* to) {
   std::copy_n(from, count, to);
 }
@@ -79,9 +73,6 @@ void pad_strip(const IntConvProblem& problem, const PaddedStrip& strip, const vo
   pad_codes(problem, strip, input, out);
 }
 void pad_strip(const IntConvProblem& problem, const PaddedStrip& strip, const void* input, double* out) {
-  pad_codes(problem, strip, input, out);
-}
-void pad_strip(const IntConvProblem& problem, const PaddedStrip& strip, const void* input, std::int16_t* out) {
   pad_codes(problem, strip, input, out);
 }
 void pad_strip_float(const IntConvProblem& problem, const PaddedStrip& strip, const float* input, double* out) {

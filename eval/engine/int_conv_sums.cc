@@ -102,6 +102,14 @@ SQ_TARGET_CLONES void merge_clones(const MergeArguments<std::int32_t, std::int64
 SQ_TARGET_CLONES void merge_clones(const MergeArguments<float, std::int32_t>& a) { merge_any(a); }
 SQ_TARGET_CLONES void merge_clones(const MergeArguments<float, std::int64_t>& a) { merge_any(a); }
 
+SQ_TARGET_CLONES void merge_clones(const MergeArguments<double, std::int32_t>& a) { merge_any(a); }
+SQ_TARGET_CLONES void merge_clones(const MergeArguments<double, std::int64_t>& a) { merge_any(a); }
+
+SQ_TARGET_CLONES void to_float(const double* __restrict raw, std::int64_t count, float* __restrict values) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    values[i] = static_cast<float>(raw[i]);
+  }
+}
 SQ_TARGET_CLONES void to_float(const std::int32_t* __restrict raw, std::int64_t count, float* __restrict values) {
   for (std::int64_t i = 0; i < count; ++i) {
     values[i] = static_cast<float>(raw[i]);
@@ -227,6 +235,14 @@ void SumMerger::run(const std::int32_t* raw, const std::int32_t* sums, std::int6
 void SumMerger::run(const float* raw, const std::int32_t* sums, std::int64_t positions, float* values) const {
   if (is_trivial()) {
     std::copy_n(raw, positions * groups_ * group_outputs_, values);
+  } else {
+    merge(raw, sums, positions, values);
+  }
+}
+
+void SumMerger::run(const double* raw, const std::int32_t* sums, std::int64_t positions, float* values) const {
+  if (is_trivial()) {
+    to_float(raw, positions * groups_ * group_outputs_, values);
   } else {
     merge(raw, sums, positions, values);
   }

@@ -38,10 +38,11 @@ class SumMerger {
   bool is_trivial() const { return parts_ == 1 && zero_.empty() && constant_.empty(); }
   bool needs_sums() const { return !zero_.empty(); }
 
-  // raw: [positions, group, part, output of the group], integers; as float below 2^24. sums: [positions, group], null
+  // raw: [positions, group, part, output of the group], integers; as float below 2^24, as double below 2^53. sums: [positions, group], null
   // unless needs_sums(). values: [positions, O], written.
   void run(const std::int32_t* raw, const std::int32_t* sums, std::int64_t positions, float* values) const;
   void run(const float* raw, const std::int32_t* sums, std::int64_t positions, float* values) const;
+  void run(const double* raw, const std::int32_t* sums, std::int64_t positions, float* values) const;
 
  private:
   template <typename Raw>

@@ -30,8 +30,8 @@ void TorchConv::run(const float* input, std::int64_t height, std::int64_t width,
   const std::int64_t channels = impl_->weight.size(1) * impl_->groups;
   const at::Tensor image = at::from_blob(const_cast<float*>(input), {1, channels, height, width},
                                          {height * width * channels, 1, width * channels, channels}, at::kFloat);
-  const at::Tensor result = at::conv2d(image, impl_->weight, {}, {impl_->stride_h, impl_->stride_w}, {0, 0}, {1, 1},
-                                       impl_->groups)
+  const at::Tensor result = at::conv2d(image, impl_->weight, {}, at::IntArrayRef{impl_->stride_h, impl_->stride_w},
+                                       at::IntArrayRef{0, 0}, at::IntArrayRef{1, 1}, impl_->groups)
                                 .permute({0, 2, 3, 1})
                                 .contiguous();
   std::copy_n(result.const_data_ptr<float>(), result.numel(), output);

@@ -52,6 +52,7 @@ class AlignedBuffer {
 // What a thread needs the memory for: one buffer each, so that users of different purposes never collide.
 enum class ScratchUse : std::uint8_t {
   kValues,     // float sums on their way into the epilogue
+  kCombined,   // the first layer after its input channels are combined
   kEpilogue,   // results that are no tensor of the network
   kRawSums,    // sums before parts and zero points are merged
   kInput,      // a strip of the input in another format
