@@ -241,6 +241,12 @@ void label_by_order(const std::string& labels, const std::vector<Line>& lines,
 
 }  // namespace
 
+std::vector<std::string> find_picture_paths(const std::string& folder) {
+  std::vector<std::string> paths;
+  for (PictureFile& file : find_pictures(folder)) paths.push_back(std::move(file.path));
+  return paths;
+}
+
 PictureList list_pictures(const std::string& folder, const std::string& labels) {
   PictureList list{.files = find_pictures(folder), .num_classes = 0};
   check_no_picture_twice(folder, list.files);

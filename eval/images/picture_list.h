@@ -35,6 +35,10 @@ struct PictureList {
 // ILSVRC2012_val number in two places).
 PictureList list_pictures(const std::string& folder, const std::string& labels);
 
+// The sorted paths, relative to `folder`, of all its pictures. Throws std::invalid_argument when
+// there are none.
+std::vector<std::string> find_picture_paths(const std::string& folder);
+
 // The 1000 WNIDs of ILSVRC 2012, sorted: the classes of every ImageNet network
 // (experiments/imagenet_synsets.txt).
 const std::vector<std::string>& imagenet_synsets();
