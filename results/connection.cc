@@ -126,6 +126,19 @@ bool can_only_be_read_as_is(const std::string& path) {
   return ::access(folder.c_str(), W_OK) != 0 && !fs::exists(path + "-shm", code) && !has_wal;
 }
 
+// Why the last read or write failed. SQLite keeps it with the file: the database, or its journal or write-ahead log.
+int system_error_of(sqlite3* handle) {
+  int error = sqlite3_system_errno(handle);
+  for (const int which : {SQLITE_FCNTL_JOURNAL_POINTER, SQLITE_FCNTL_FILE_POINTER}) {
+    sqlite3_file* file = nullptr;
+    if (error != 0 || sqlite3_file_control(handle, "main", which, &file) != SQLITE_OK) continue;
+    if (file != nullptr && file->pMethods != nullptr) {
+      file->pMethods->xFileControl(file, SQLITE_FCNTL_LAST_ERRNO, &error);
+    }
+  }
+  return error;
+}
+
 }  // namespace
 
 std::string file_uri(const std::string& path, const std::string& options) {
@@ -147,11 +160,10 @@ JournalMode journal_mode_for(std::uint32_t filesystem_type) {
 void throw_store_error(const SQLite::Database& database, const std::string& path, std::string_view purpose,
                        const SQLite::Exception& error) {
   const int code = error.getErrorCode();
-  const int system_error = sqlite3_system_errno(database.getHandle());
+  const int system_error = code == SQLITE_IOERR ? system_error_of(database.getHandle()) : 0;
   const std::string text = prefix(path, purpose) + error.what();
   // A quota ends writes with EDQUOT, a limit on the file size with EFBIG: SQLite calls both an I/O error.
-  const bool is_full_by_errno = code == SQLITE_IOERR &&
-                                (system_error == ENOSPC || system_error == EDQUOT || system_error == EFBIG);
+  const bool is_full_by_errno = system_error == ENOSPC || system_error == EDQUOT || system_error == EFBIG;
   if (code == SQLITE_FULL || is_full_by_errno) {
     throw StoreFull(text + (is_full_by_errno ? std::string(" (") + std::strerror(system_error) + ")" : "") +
                     ": no space is left; nothing of this was written, free some space and try again");
@@ -163,7 +175,7 @@ void throw_store_error(const SQLite::Database& database, const std::string& path
   if (code == SQLITE_CONSTRAINT) throw StoreError(text + ": a run, worker or job is not known, or a count is impossible");
   if (code == SQLITE_NOTADB) throw StoreIncompatible(text);
   if (code == SQLITE_CORRUPT) throw StoreError(text + ": the file is damaged; `squant-results doctor` says where");
-  if (code == SQLITE_IOERR && system_error != 0) throw StoreError(text + " (" + std::strerror(system_error) + ")");
+  if (system_error != 0) throw StoreError(text + " (" + std::strerror(system_error) + ")");
   throw StoreError(text);
 }
 

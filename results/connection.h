@@ -97,6 +97,18 @@ class Connection {
       throw_store_error(database_, path_, purpose, error);
     }
   }
+  // The same in one immediate transaction: all of it, durable on return, or nothing.
+  template <typename Body>
+  void write(std::string_view purpose, Body&& body) {
+    guarded(purpose, [&] {
+      SQLite::Transaction transaction(database_, SQLite::TransactionBehavior::IMMEDIATE);
+      // Guarded once more: the rollback on the way out overwrites what the system said.
+      guarded(purpose, [&] {
+        body();
+        transaction.commit();
+      });
+    });
+  }
 
  private:
   Connection(const std::string& path, const std::string& uri_options, int flags);

@@ -71,11 +71,9 @@ class SqliteStore final : public Store {
     if (!writer_) {
       throw StoreError(connection_->path() + ": cannot " + std::string(purpose) + ": it was opened for reading");
     }
-    connection_->guarded(purpose, [&] {
-      SQLite::Transaction transaction(connection_->database(), SQLite::TransactionBehavior::IMMEDIATE);
+    connection_->write(purpose, [&] {
       refresh_heartbeat(*connection_, writer_->generation());
       body();
-      transaction.commit();
     });
   }
   // One view of the database for several statements.

@@ -140,22 +140,20 @@ void refresh_heartbeat(Connection& connection, std::int64_t generation) {
 
 WriterSession::WriterSession(const std::string& path, bool takeover, std::optional<JournalMode> mode)
     : connection_(Connection::open_writer(path, mode)) {
-  connection_->guarded("take the writer's lock", [&] {
-    // Within one immediate transaction: of two that open at once, the second one finds the first one's row.
-    SQLite::Transaction transaction(connection_->database(), SQLite::TransactionBehavior::IMMEDIATE);
+  // In one transaction: of two that open at once, the second one finds the first one's row.
+  connection_->write("take the writer's lock", [&] {
     if (connection_->pragma("user_version") == 0) migrate(connection_->database());
     generation_ = take_writer_lock(*connection_, takeover);
     migrate(connection_->database());
-    transaction.commit();
   });
 }
 
 WriterSession::~WriterSession() {
   try {
-    SQLite::Transaction transaction(connection_->database(), SQLite::TransactionBehavior::IMMEDIATE);
-    check_generation(*connection_, generation_);
-    Query(connection_->statement("UPDATE writer SET held = 0")).run();
-    transaction.commit();
+    connection_->write("release the writer's lock", [&] {
+      check_generation(*connection_, generation_);
+      Query(connection_->statement("UPDATE writer SET held = 0")).run();
+    });
   } catch (const std::exception&) {
   }
 }
