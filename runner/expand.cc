@@ -24,13 +24,17 @@ struct Choice {
 bool applies(Axis axis, const Bits& bits, Measure measure) {
   switch (axis) {
     case Axis::kModel:
-    case Axis::kBits: return true;
-    case Axis::kDataset: return measure == Measure::kEvaluate;
+    case Axis::kBits:
+      return true;
+    case Axis::kDataset:
+      return measure == Measure::kEvaluate;
     case Axis::kMode:
-    case Axis::kRounding: return bits.weight > 0;
+    case Axis::kRounding:
+      return bits.weight > 0;
     case Axis::kSigma:
     case Axis::kCalibrationImages:
-    case Axis::kEngine: break;
+    case Axis::kEngine:
+      break;
   }
   return bits.activation > 0;
 }
@@ -47,8 +51,9 @@ std::vector<Group> groups_of(const ExperimentMatrix& matrix) {
   for (const AxisValues& zip : matrix.zips) {
     if (!zip.empty()) groups.push_back({zip});
   }
-  std::stable_sort(groups.begin(), groups.end(),
-                   [](const Group& a, const Group& b) { return a.axes.begin()->first < b.axes.begin()->first; });
+  std::stable_sort(groups.begin(), groups.end(), [](const Group& a, const Group& b) {
+    return a.axes.begin()->first < b.axes.begin()->first;
+  });
   return groups;
 }
 
@@ -63,14 +68,17 @@ std::int64_t count_cells(const std::vector<Group>& groups) {
 }
 
 bool matches(const AxisValue& value, Axis axis, const Cell& cell, const std::string& cell_says) {
-  if (axis == Axis::kSigma) return cell.bits.activation > 0 && value.sigma.of(cell.bits.activation) == cell.sigma;
-  if (axis == Axis::kCalibrationImages) return cell.bits.activation > 0 && value.calibration_images == cell.calibration_images;
+  if (axis == Axis::kSigma)
+    return cell.bits.activation > 0 && value.sigma.of(cell.bits.activation) == cell.sigma;
+  if (axis == Axis::kCalibrationImages)
+    return cell.bits.activation > 0 && value.calibration_images == cell.calibration_images;
   return value.text == cell_says;
 }
 
 class Expander {
  public:
-  Expander(const Experiment& experiment, std::vector<Problem>& problems) : experiment_(experiment), problems_(problems) {}
+  Expander(const Experiment& experiment, std::vector<Problem>& problems)
+      : experiment_(experiment), problems_(problems) {}
 
   std::vector<ExpandedCell> run() {
     for (std::size_t i = 0; i < experiment_.matrices.size(); ++i) {
@@ -86,11 +94,14 @@ class Expander {
   }
 
  private:
-  void walk(const ExperimentMatrix& matrix, int index, const std::vector<Group>& groups, const std::vector<AxisValues>* exclude) {
+  void walk(const ExperimentMatrix& matrix, int index, const std::vector<Group>& groups,
+            const std::vector<AxisValues>* exclude) {
     const std::int64_t count = count_cells(groups);
     walked_ = std::min(walked_ + count, 2 * kMaxCells);
     if (walked_ > kMaxCells) {
-      if (!too_many_said_) problems_.push_back({matrix.origin, "more than 1,000,000 cells: the limit of one experiment"});
+      if (!too_many_said_)
+        problems_.push_back(
+            {matrix.origin, "more than 1,000,000 cells: the limit of one experiment"});
       too_many_said_ = true;
       return;
     }
@@ -104,15 +115,16 @@ class Expander {
     }
   }
 
-  void add(const ExperimentMatrix& matrix, int index, const std::vector<Group>& groups, const std::vector<std::size_t>& at,
-           const std::vector<AxisValues>* exclude) {
+  void add(const ExperimentMatrix& matrix, int index, const std::vector<Group>& groups,
+           const std::vector<std::size_t>& at, const std::vector<AxisValues>* exclude) {
     Choice choice;
     for (std::size_t g = 0; g < groups.size(); ++g) choice.choose(groups[g].axes, at[g]);
     const Bits bits = choice[Axis::kBits].bits;
     for (std::size_t g = 0; g < groups.size(); ++g) {
       // Of values that make no difference here, the first stands for all.
-      const bool any = std::any_of(groups[g].axes.begin(), groups[g].axes.end(),
-                                   [&](const auto& entry) { return applies(entry.first, bits, matrix.measure); });
+      const bool any = std::any_of(
+          groups[g].axes.begin(), groups[g].axes.end(),
+          [&](const auto& entry) { return applies(entry.first, bits, matrix.measure); });
       if (!any && at[g] > 0) return;
     }
     ExpandedCell expanded;
@@ -127,11 +139,14 @@ class Expander {
     cell.measure = matrix.measure;
     cell.model = choice[Axis::kModel].text;
     cell.bits = choice[Axis::kBits].bits;
-    if (applies(Axis::kDataset, cell.bits, cell.measure)) cell.dataset = choice[Axis::kDataset].dataset;
+    if (applies(Axis::kDataset, cell.bits, cell.measure))
+      cell.dataset = choice[Axis::kDataset].dataset;
     if (cell.measure == Measure::kQuantizeTime) {
       cell.repeats = matrix.repeats;
       if (cell.bits.weight == 0) {
-        return impossible(choice[Axis::kBits].origin, "'float' has no time to quantize: leave it out where 'measure' is 'quantize_time'");
+        return impossible(
+            choice[Axis::kBits].origin,
+            "'float' has no time to quantize: leave it out where 'measure' is 'quantize_time'");
       }
     }
     if (cell.bits.weight > 0) {
@@ -143,7 +158,9 @@ class Expander {
       const std::optional<double> found = sigma.sigma.of(cell.bits.activation);
       const std::string width = std::to_string(cell.bits.activation);
       if (!found) {
-        return impossible(choice[Axis::kBits].origin, "no sigma is known for " + width + "-bit activations: give 'settings.sigma." + width + "'");
+        return impossible(choice[Axis::kBits].origin,
+                          "no sigma is known for " + width +
+                              "-bit activations: give 'settings.sigma." + width + "'");
       }
       cell.sigma = *found;
       cell.calibration_images = choice[Axis::kCalibrationImages].calibration_images;
@@ -159,14 +176,18 @@ class Expander {
     return false;
   }
 
-  std::string exclusion(const ExperimentMatrix& matrix, const std::vector<AxisValues>& exclude, const Cell& cell) const {
+  std::string exclusion(const ExperimentMatrix& matrix, const std::vector<AxisValues>& exclude,
+                        const Cell& cell) const {
     for (std::size_t i = 0; i < exclude.size(); ++i) {
       const bool all = std::all_of(exclude[i].begin(), exclude[i].end(), [&](const auto& entry) {
         const auto& [axis, values] = entry;
         const std::string says = cell_text(cell, axis, experiment_);
-        return std::any_of(values.begin(), values.end(), [&](const AxisValue& value) { return matches(value, axis, cell, says); });
+        return std::any_of(values.begin(), values.end(), [&](const AxisValue& value) {
+          return matches(value, axis, cell, says);
+        });
       });
-      if (all && !exclude[i].empty()) return "excluded by " + matrix.key + ".exclude[" + std::to_string(i) + "]";
+      if (all && !exclude[i].empty())
+        return "excluded by " + matrix.key + ".exclude[" + std::to_string(i) + "]";
     }
     return "";
   }
@@ -183,14 +204,23 @@ class Expander {
 
 std::string cell_text(const Cell& cell, Axis axis, const Experiment& experiment) {
   switch (axis) {
-    case Axis::kDataset: return cell.dataset < 0 ? "" : experiment.datasets[static_cast<std::size_t>(cell.dataset)].name;
-    case Axis::kModel: return cell.model;
-    case Axis::kBits: return cell.bits.text();
-    case Axis::kMode: return cell.bits.weight == 0 ? "float" : quant::mode_name(cell.mode);
-    case Axis::kRounding: return cell.bits.weight == 0 ? "" : quant::rounding_name(cell.rounding);
-    case Axis::kSigma: return cell.bits.activation == 0 ? "" : number_text(cell.sigma);
-    case Axis::kCalibrationImages: return cell.bits.activation == 0 ? "" : std::to_string(cell.calibration_images);
-    case Axis::kEngine: break;
+    case Axis::kDataset:
+      return cell.dataset < 0 ? ""
+                              : experiment.datasets[static_cast<std::size_t>(cell.dataset)].name;
+    case Axis::kModel:
+      return cell.model;
+    case Axis::kBits:
+      return cell.bits.text();
+    case Axis::kMode:
+      return cell.bits.weight == 0 ? "float" : quant::mode_name(cell.mode);
+    case Axis::kRounding:
+      return cell.bits.weight == 0 ? "" : quant::rounding_name(cell.rounding);
+    case Axis::kSigma:
+      return cell.bits.activation == 0 ? "" : number_text(cell.sigma);
+    case Axis::kCalibrationImages:
+      return cell.bits.activation == 0 ? "" : std::to_string(cell.calibration_images);
+    case Axis::kEngine:
+      break;
   }
   return cell.bits.activation == 0 ? "" : engine_choice_name(cell.engine);
 }

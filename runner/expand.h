@@ -11,24 +11,26 @@ namespace squant::runner {
 
 inline constexpr std::int64_t kMaxCells = 1'000'000;  // of one experiment
 
-// One point of a matrix, in canonical form: what does not apply has its neutral value (a float network has no mode, weights
-// alone have no sigma), so that cells which would compute the same are equal.
+// One point of a matrix, in canonical form: what does not apply has its neutral value (a float
+// network has no mode, weights alone have no sigma), so that cells which would compute the same are
+// equal.
 struct Cell {
   Measure measure = Measure::kEvaluate;
   int repeats = 0;   // kQuantizeTime
   int dataset = -1;  // kEvaluate: index into Experiment::datasets
   std::string model;
   Bits bits;
-  quant::Mode mode = quant::Mode::kEKC;                    // with quantized weights
-  quant::Rounding rounding = quant::Rounding::kCurrent;    // with quantized weights
-  double sigma = 0;                                        // with quantized activations, as are the next two
+  quant::Mode mode = quant::Mode::kEKC;                  // with quantized weights
+  quant::Rounding rounding = quant::Rounding::kCurrent;  // with quantized weights
+  double sigma = 0;  // with quantized activations, as are the next two
   std::int64_t calibration_images = 0;
   eval::EngineChoice engine = eval::EngineChoice::kAuto;
   bool operator==(const Cell&) const = default;
   auto operator<=>(const Cell&) const = default;
 };
 
-// What a cell says of an axis, as filters and labels show it; "" where the axis does not apply ("float" for the mode).
+// What a cell says of an axis, as filters and labels show it; "" where the axis does not apply
+// ("float" for the mode).
 std::string cell_text(const Cell& cell, Axis axis, const Experiment& experiment);
 
 struct ExpandedCell {
@@ -38,8 +40,9 @@ struct ExpandedCell {
   Origin origin;         // of its model in the file, for problems
 };
 
-// All cells of all matrices, in order. Axes that do not apply to a cell do not multiply it: a float network in a matrix of
-// four modes is one cell. Problems (a cell that cannot be, too many cells) are appended, and such cells left out.
+// All cells of all matrices, in order. Axes that do not apply to a cell do not multiply it: a float
+// network in a matrix of four modes is one cell. Problems (a cell that cannot be, too many cells)
+// are appended, and such cells left out.
 std::vector<ExpandedCell> expand(const Experiment& experiment, std::vector<Problem>& problems);
 
 }  // namespace squant::runner

@@ -35,13 +35,16 @@ std::string Bits::text() const {
 Bits parse_bits(const std::string& text) {
   const auto width = [&](std::size_t at) { return text[at] - '0'; };
   const auto is_width = [&](std::size_t at) {
-    return text[at] >= '0' && text[at] <= '9' && width(at) >= quant::kMinBits && width(at) <= quant::kMaxBits;
+    return text[at] >= '0' && text[at] <= '9' && width(at) >= quant::kMinBits &&
+           width(at) <= quant::kMaxBits;
   };
   if (text == "float") return {};
   if (text.size() == 2 && text[0] == 'w' && is_width(1)) return {width(1), 0};
-  if (text.size() == 4 && text[0] == 'w' && is_width(1) && text[2] == 'a' && is_width(3)) return {width(1), width(3)};
-  throw std::invalid_argument("must be 'float', 'wW' (weights only) or 'wWaA' with W and A from 2 to 8, is " +
-                              in_quotes(text));
+  if (text.size() == 4 && text[0] == 'w' && is_width(1) && text[2] == 'a' && is_width(3))
+    return {width(1), width(3)};
+  throw std::invalid_argument(
+      "must be 'float', 'wW' (weights only) or 'wWaA' with W and A from 2 to 8, is " +
+      in_quotes(text));
 }
 
 const char* engine_choice_name(eval::EngineChoice engine) {
@@ -51,7 +54,8 @@ const char* engine_choice_name(eval::EngineChoice engine) {
 eval::EngineChoice parse_engine_choice(const std::string& name) {
   if (name == "auto") return eval::EngineChoice::kAuto;
   if (name == "simulated") return eval::EngineChoice::kSimulated;
-  throw std::invalid_argument("unknown engine " + in_quotes(name) + suggestion(name, {"auto", "simulated"}));
+  throw std::invalid_argument("unknown engine " + in_quotes(name) +
+                              suggestion(name, {"auto", "simulated"}));
 }
 
 const char* measure_name(Measure measure) {

@@ -1,8 +1,9 @@
 // Experiment files: what to run, as the user wrote it. The format: docs/experiments.md.
 //
-// Reading happens in two steps, so that every problem is reported in one go: load_experiment() reads the file and keeps
-// what is wrong with it in Experiment::problems; make_plan() (runner/plan.h) looks at checkpoints and data sets and then
-// throws one ExperimentError with all problems of both steps.
+// Reading happens in two steps, so that every problem is reported in one go: load_experiment()
+// reads the file and keeps what is wrong with it in Experiment::problems; make_plan()
+// (runner/plan.h) looks at checkpoints and data sets and then throws one ExperimentError with all
+// problems of both steps.
 #pragma once
 
 #include <cstdint>
@@ -21,9 +22,10 @@ namespace squant::runner {
 
 // Where something was said.
 struct Origin {
-  std::string source;  // the experiment file's path, "--set matrix.bits=w4", "--where bits=w9", "--images"
-  int line = 0;        // in the file, from 1; 0: not in a file
-  std::string key;     // dotted: "matrices[0].bits[2]"; may be empty
+  std::string
+      source;  // the experiment file's path, "--set matrix.bits=w4", "--where bits=w9", "--images"
+  int line = 0;     // in the file, from 1; 0: not in a file
+  std::string key;  // dotted: "matrices[0].bits[2]"; may be empty
 };
 
 // One thing that is wrong.
@@ -55,7 +57,8 @@ Bits parse_bits(const std::string& text);
 
 // "auto", "simulated".
 const char* engine_choice_name(eval::EngineChoice engine);
-eval::EngineChoice parse_engine_choice(const std::string& name);  // throws std::invalid_argument, lists the names
+eval::EngineChoice parse_engine_choice(
+    const std::string& name);  // throws std::invalid_argument, lists the names
 
 enum class Measure : std::uint8_t {
   kEvaluate,      // quantize and evaluate on images
@@ -63,15 +66,16 @@ enum class Measure : std::uint8_t {
 };
 const char* measure_name(Measure measure);  // "evaluate", "quantize_time"
 
-// A path with ${ENV} replaced and made relative to the experiment file. An unset variable is a problem only where the
-// path is needed.
+// A path with ${ENV} replaced and made relative to the experiment file. An unset variable is a
+// problem only where the path is needed.
 struct PathValue {
   std::string path;
   std::string problem;  // not empty: cannot be used, for this reason
   Origin origin;
 };
 
-// How many standard deviations the activation range spans: one for all widths, or one per width of the activations.
+// How many standard deviations the activation range spans: one for all widths, or one per width of
+// the activations.
 struct Sigma {
   std::optional<double> fixed;
   std::map<int, double> per_bits;
@@ -82,10 +86,10 @@ struct Sigma {
 
 struct ExperimentDataset {
   std::string name;
-  eval::DatasetSpec spec;             // paths as in the PathValues below
-  PathValue images, labels, cache;    // labels, cache: path may be empty
-  std::int64_t num_images = 0;        // the first ones; 0: all
-  std::int64_t chunk = 0;             // images per tile; 0: chosen by the program
+  eval::DatasetSpec spec;           // paths as in the PathValues below
+  PathValue images, labels, cache;  // labels, cache: path may be empty
+  std::int64_t num_images = 0;      // the first ones; 0: all
+  std::int64_t chunk = 0;           // images per tile; 0: chosen by the program
   Origin origin;
 };
 
@@ -103,7 +107,16 @@ struct AxisValue {
 };
 
 // What a matrix may vary. The order is that of expansion: the first varies slowest.
-enum class Axis : std::uint8_t { kDataset, kModel, kBits, kMode, kRounding, kSigma, kCalibrationImages, kEngine };
+enum class Axis : std::uint8_t {
+  kDataset,
+  kModel,
+  kBits,
+  kMode,
+  kRounding,
+  kSigma,
+  kCalibrationImages,
+  kEngine
+};
 inline constexpr int kNumAxes = 8;
 const char* axis_name(Axis axis);  // the key in the file: "dataset", "model", ...
 
@@ -113,15 +126,17 @@ struct ExperimentMatrix {
   std::string key;  // "matrix", "matrices[1]"
   Measure measure = Measure::kEvaluate;
   int repeats = 11;
-  AxisValues axes;                  // crossed; complete: settings and defaults are filled in
-  std::vector<AxisValues> zips;     // each: lists of one length, walked together, crossed with the rest
+  AxisValues axes;  // crossed; complete: settings and defaults are filled in
+  std::vector<AxisValues>
+      zips;  // each: lists of one length, walked together, crossed with the rest
   std::vector<AxisValues> exclude;  // a cell goes when all keys of an entry match
-  std::vector<AxisValues> include;  // small matrices of their own, added after the exclusion; complete
+  std::vector<AxisValues>
+      include;  // small matrices of their own, added after the exclusion; complete
   Origin origin;
 };
 
 struct Experiment {
-  std::string path;         // as given
+  std::string path;  // as given
   std::string name;
   std::string description;
   std::vector<ExperimentDataset> datasets;
@@ -129,20 +144,23 @@ struct Experiment {
   std::optional<PathValue> reference;
   std::optional<double> tolerance;  // percentage points; replaces the reference file's
   std::vector<ExperimentMatrix> matrices;
-  std::string canonical_json;       // the effective file (overrides applied), keys sorted, one line
-  std::vector<Problem> problems;    // not empty: the rest is incomplete, make_plan() will throw
+  std::string canonical_json;     // the effective file (overrides applied), keys sorted, one line
+  std::vector<Problem> problems;  // not empty: the rest is incomplete, make_plan() will throw
 };
 
-// `overrides`: KEY=VALUE with a dotted key ("matrix.bits", "matrices[0].mode", "settings.sigma.4"); VALUE is JSON, or else
-// taken as a string. Throws ExperimentError where nothing more can be said: the file cannot be read or is not JSON.
+// `overrides`: KEY=VALUE with a dotted key ("matrix.bits", "matrices[0].mode", "settings.sigma.4");
+// VALUE is JSON, or else taken as a string. Throws ExperimentError where nothing more can be said:
+// the file cannot be read or is not JSON.
 Experiment load_experiment(const std::string& path, const std::vector<std::string>& overrides = {});
-// The same from memory; `path` names the text in messages and is the base of relative paths. Touches no file.
+// The same from memory; `path` names the text in messages and is the base of relative paths.
+// Touches no file.
 Experiment parse_experiment(std::string_view text, const std::string& path,
                             const std::vector<std::string>& overrides = {});
 
 // The keys the format knows, for tests, documentation and editors.
 struct ExperimentKey {
-  const char* section;  // "experiment", "dataset", "settings", "matrix", "cell" (an entry of zip, exclude, include), "cell" (of zip, exclude, include)
+  const char* section;  // "experiment", "dataset", "settings", "matrix", "cell" (an entry of zip,
+                        // exclude, include), "cell" (of zip, exclude, include)
   const char* key;
 };
 const std::vector<ExperimentKey>& experiment_keys();

@@ -12,8 +12,8 @@
 namespace squant::runner {
 namespace {
 
-// How far the parser has read. It looks at most one character beyond a token, and only beyond numbers: the line of the
-// last character read is therefore the line on which the token ends.
+// How far the parser has read. It looks at most one character beyond a token, and only beyond
+// numbers: the line of the last character read is therefore the line on which the token ends.
 struct ReadPosition {
   int line = 1;
   bool newline_read = false;
@@ -104,11 +104,14 @@ class TreeBuilder : public nlohmann::json_sax<nlohmann::json> {
     return true;
   }
 
-  bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception& error) override {
-    // "[json.exception.parse_error.101] parse error at line 3, column 1: syntax error ...": the line is said already.
+  bool parse_error(std::size_t, const std::string&,
+                   const nlohmann::detail::exception& error) override {
+    // "[json.exception.parse_error.101] parse error at line 3, column 1: syntax error ...": the
+    // line is said already.
     std::string what = error.what();
     if (const std::size_t end = what.find("] "); end != std::string::npos) what.erase(0, end + 2);
-    if (const std::size_t end = what.find(": "); end != std::string::npos && what.starts_with("parse error")) {
+    if (const std::size_t end = what.find(": ");
+        end != std::string::npos && what.starts_with("parse error")) {
       what.erase(0, end + 2);
     }
     const bool in_list = !frames_.empty() && frames_.back().node.kind == JsonNode::Kind::kArray;
@@ -146,7 +149,8 @@ class TreeBuilder : public nlohmann::json_sax<nlohmann::json> {
 
   bool open(JsonNode::Kind kind) {
     if (frames_.size() >= static_cast<std::size_t>(kMaxJsonDepth)) {
-      problem(current_key(), position_.line, "nested deeper than " + std::to_string(kMaxJsonDepth) + " levels");
+      problem(current_key(), position_.line,
+              "nested deeper than " + std::to_string(kMaxJsonDepth) + " levels");
       return false;
     }
     Frame frame;
@@ -178,7 +182,8 @@ class TreeBuilder : public nlohmann::json_sax<nlohmann::json> {
       return true;
     }
     if (const JsonNode* first = frame.node.find(frame.key); first != nullptr) {
-      problem(current_key(), frame.key_line, "stands here twice: first in line " + std::to_string(first->line));
+      problem(current_key(), frame.key_line,
+              "stands here twice: first in line " + std::to_string(first->line));
       return true;
     }
     node.line = frame.key_line;
@@ -195,17 +200,23 @@ class TreeBuilder : public nlohmann::json_sax<nlohmann::json> {
 
 nlohmann::json to_json(const JsonNode& node) {
   switch (node.kind) {
-    case JsonNode::Kind::kNull: return nullptr;
-    case JsonNode::Kind::kBool: return node.boolean;
-    case JsonNode::Kind::kInteger: return node.integer;
-    case JsonNode::Kind::kNumber: return node.number;
-    case JsonNode::Kind::kString: return node.text;
+    case JsonNode::Kind::kNull:
+      return nullptr;
+    case JsonNode::Kind::kBool:
+      return node.boolean;
+    case JsonNode::Kind::kInteger:
+      return node.integer;
+    case JsonNode::Kind::kNumber:
+      return node.number;
+    case JsonNode::Kind::kString:
+      return node.text;
     case JsonNode::Kind::kArray: {
       nlohmann::json list = nlohmann::json::array();
       for (const JsonNode& item : node.items) list.push_back(to_json(item));
       return list;
     }
-    case JsonNode::Kind::kObject: break;
+    case JsonNode::Kind::kObject:
+      break;
   }
   nlohmann::json object = nlohmann::json::object();
   for (const auto& [key, value] : node.members) object[key] = to_json(value);
@@ -252,8 +263,8 @@ std::vector<KeyStep> split_key(std::string_view key) {
 }
 
 // The value of an override: JSON where it looks like JSON, else a string.
-std::optional<JsonNode> override_value(const std::string& key, const std::string& text, const std::string& source,
-                                       std::vector<Problem>& problems) {
+std::optional<JsonNode> override_value(const std::string& key, const std::string& text,
+                                       const std::string& source, std::vector<Problem>& problems) {
   std::vector<Problem> found;
   std::optional<JsonNode> value = parse_json(text, source, found);
   if (value && found.empty()) return value;
@@ -271,13 +282,16 @@ std::optional<JsonNode> override_value(const std::string& key, const std::string
   return node;
 }
 
-// Where a step leads; what is missing on the way is made. nullptr: it leads nowhere, `problem` says why.
-JsonNode* follow(JsonNode& node, const KeyStep& step, const std::string& source, std::string& problem) {
+// Where a step leads; what is missing on the way is made. nullptr: it leads nowhere, `problem` says
+// why.
+JsonNode* follow(JsonNode& node, const KeyStep& step, const std::string& source,
+                 std::string& problem) {
   if (step.index) {
     if (node.kind != JsonNode::Kind::kArray) {
       problem = "is " + describe(node) + ", not a list";
     } else if (*step.index >= node.items.size()) {
-      problem = "has " + std::to_string(node.items.size()) + " elements: there is no [" + std::to_string(*step.index) + "]";
+      problem = "has " + std::to_string(node.items.size()) + " elements: there is no [" +
+                std::to_string(*step.index) + "]";
     } else {
       return &node.items[*step.index];
     }
@@ -300,24 +314,33 @@ JsonNode* follow(JsonNode& node, const KeyStep& step, const std::string& source,
 }  // namespace
 
 const JsonNode* JsonNode::find(std::string_view key) const {
-  const auto member = std::find_if(members.begin(), members.end(), [&](const auto& m) { return m.first == key; });
+  const auto member =
+      std::find_if(members.begin(), members.end(), [&](const auto& m) { return m.first == key; });
   return member == members.end() ? nullptr : &member->second;
 }
 
 std::string describe(const JsonNode& node) {
   switch (node.kind) {
-    case JsonNode::Kind::kNull: return "null";
-    case JsonNode::Kind::kBool: return node.boolean ? "true" : "false";
-    case JsonNode::Kind::kInteger: return "a number (" + std::to_string(node.integer) + ")";
-    case JsonNode::Kind::kNumber: return "a number (" + nlohmann::json(node.number).dump() + ")";
-    case JsonNode::Kind::kString: return "a string (" + in_quotes(node.text) + ")";
-    case JsonNode::Kind::kArray: return "a list";
-    case JsonNode::Kind::kObject: break;
+    case JsonNode::Kind::kNull:
+      return "null";
+    case JsonNode::Kind::kBool:
+      return node.boolean ? "true" : "false";
+    case JsonNode::Kind::kInteger:
+      return "a number (" + std::to_string(node.integer) + ")";
+    case JsonNode::Kind::kNumber:
+      return "a number (" + nlohmann::json(node.number).dump() + ")";
+    case JsonNode::Kind::kString:
+      return "a string (" + in_quotes(node.text) + ")";
+    case JsonNode::Kind::kArray:
+      return "a list";
+    case JsonNode::Kind::kObject:
+      break;
   }
   return "an object";
 }
 
-std::optional<JsonNode> parse_json(std::string_view text, const std::string& path, std::vector<Problem>& problems) {
+std::optional<JsonNode> parse_json(std::string_view text, const std::string& path,
+                                   std::vector<Problem>& problems) {
   ReadPosition position;
   TreeBuilder builder(position, path, problems);
   const TrackingIterator begin(text.data(), &position);
@@ -331,11 +354,14 @@ void apply_override(JsonNode& root, const std::string& assignment, std::vector<P
   const std::size_t equals = assignment.find('=');
   const std::string key = assignment.substr(0, equals);
   const std::vector<KeyStep> steps = split_key(key);
-  if (equals == std::string::npos || steps.empty() || steps.size() > static_cast<std::size_t>(kMaxJsonDepth)) {
-    problems.push_back({{source, 0, ""}, "must be KEY=VALUE, as in settings.sigma.4=12 or matrices[0].bits=w4a4"});
+  if (equals == std::string::npos || steps.empty() ||
+      steps.size() > static_cast<std::size_t>(kMaxJsonDepth)) {
+    problems.push_back(
+        {{source, 0, ""}, "must be KEY=VALUE, as in settings.sigma.4=12 or matrices[0].bits=w4a4"});
     return;
   }
-  std::optional<JsonNode> value = override_value(key, assignment.substr(equals + 1), source, problems);
+  std::optional<JsonNode> value =
+      override_value(key, assignment.substr(equals + 1), source, problems);
   if (!value) return;
 
   JsonNode* node = &root;
@@ -348,7 +374,8 @@ void apply_override(JsonNode& root, const std::string& assignment, std::vector<P
       return;
     }
     node = next;
-    walked += step.index ? "[" + std::to_string(*step.index) + "]" : (walked.empty() ? "" : ".") + step.name;
+    walked += step.index ? "[" + std::to_string(*step.index) + "]"
+                         : (walked.empty() ? "" : ".") + step.name;
   }
   *node = std::move(*value);
   mark_override(*node, source);

@@ -22,23 +22,27 @@ struct JsonNode {
   std::string text;          // kString
   std::vector<JsonNode> items;
   std::vector<std::pair<std::string, JsonNode>> members;  // in file order, keys unique
-  int line = 0;              // of the value, for a member of its key; 0: from --set
-  std::string override_text; // "--set KEY=VALUE" where that put the value here
+  int line = 0;               // of the value, for a member of its key; 0: from --set
+  std::string override_text;  // "--set KEY=VALUE" where that put the value here
 
   bool is_number() const { return kind == Kind::kInteger || kind == Kind::kNumber; }
   const JsonNode* find(std::string_view key) const;  // nullptr: no such member, or no object
 };
 
-// "a number (12)", "a string ('x')", "a list", "an object", "null": what stands where something else should.
+// "a number (12)", "a string ('x')", "a list", "an object", "null": what stands where something
+// else should.
 std::string describe(const JsonNode& node);
 
 inline constexpr int kMaxJsonDepth = 16;  // the format itself needs 5
 
-// Parses strict JSON (UTF-8, no comments). `path` names the text in problems. Repeated keys are problems, of which parsing
-// survives (the first value counts); after a syntax error the result is empty.
-std::optional<JsonNode> parse_json(std::string_view text, const std::string& path, std::vector<Problem>& problems);
+// Parses strict JSON (UTF-8, no comments). `path` names the text in problems. Repeated keys are
+// problems, of which parsing survives (the first value counts); after a syntax error the result is
+// empty.
+std::optional<JsonNode> parse_json(std::string_view text, const std::string& path,
+                                   std::vector<Problem>& problems);
 
-// Applies one KEY=VALUE to the tree: objects on the way are made where they are missing, list elements must exist.
+// Applies one KEY=VALUE to the tree: objects on the way are made where they are missing, list
+// elements must exist.
 void apply_override(JsonNode& root, const std::string& assignment, std::vector<Problem>& problems);
 
 // One line, keys sorted, numbers in their shortest exact form.

@@ -20,7 +20,8 @@ std::vector<std::string> known_keys() {
 }
 
 // The names an axis can take; empty: numbers.
-std::vector<std::string> known_values(const std::optional<Axis>& axis, const Experiment& experiment) {
+std::vector<std::string> known_values(const std::optional<Axis>& axis,
+                                      const Experiment& experiment) {
   if (!axis) return {measure_name(Measure::kEvaluate), measure_name(Measure::kQuantizeTime)};
   std::vector<std::string> names;
   switch (*axis) {
@@ -30,12 +31,19 @@ std::vector<std::string> known_values(const std::optional<Axis>& axis, const Exp
     case Axis::kModel:
       for (const eval::ModelInfo& model : eval::all_models()) names.push_back(model.name);
       break;
-    case Axis::kMode: names = {"float", "squant-e", "squant-k", "squant-c", "squant"}; break;
-    case Axis::kRounding: names = {"current", "paper"}; break;
-    case Axis::kEngine: names = {"auto", "simulated"}; break;
+    case Axis::kMode:
+      names = {"float", "squant-e", "squant-k", "squant-c", "squant"};
+      break;
+    case Axis::kRounding:
+      names = {"current", "paper"};
+      break;
+    case Axis::kEngine:
+      names = {"auto", "simulated"};
+      break;
     case Axis::kBits:
     case Axis::kSigma:
-    case Axis::kCalibrationImages: break;
+    case Axis::kCalibrationImages:
+      break;
   }
   return names;
 }
@@ -59,7 +67,8 @@ std::vector<std::string> split(const std::string& text, const std::string& separ
 
 }  // namespace
 
-Filter::Filter(const std::string& source, const std::string& expression, const Experiment& experiment)
+Filter::Filter(const std::string& source, const std::string& expression,
+               const Experiment& experiment)
     : text_(source + " " + expression) {
   parse(expression, experiment);
 }
@@ -87,11 +96,13 @@ void Filter::parse_condition(const std::string& piece, const Experiment& experim
   const auto found = std::find(keys.begin(), keys.end(), key);
   if (found == keys.end()) fail("unknown key " + in_quotes(key) + suggestion(key, keys));
   if (key != kMeasureKey) condition.axis = static_cast<Axis>(found - keys.begin());
-  condition.values.push_back(checked_value(condition, trimmed(piece.substr(equals + 1)), experiment));
+  condition.values.push_back(
+      checked_value(condition, trimmed(piece.substr(equals + 1)), experiment));
   conditions_.push_back(std::move(condition));
 }
 
-std::string Filter::checked_value(const Condition& condition, const std::string& value, const Experiment& experiment) const {
+std::string Filter::checked_value(const Condition& condition, const std::string& value,
+                                  const Experiment& experiment) const {
   const std::string key = condition.axis ? axis_name(*condition.axis) : kMeasureKey;
   if (value.empty()) fail("'" + key + "' has no value");
   if (condition.axis == Axis::kBits) {
@@ -105,7 +116,8 @@ std::string Filter::checked_value(const Condition& condition, const std::string&
   if (names.empty()) {
     double number = 0;
     const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
-    if (error != std::errc{} || end != value.data() + value.size()) fail("'" + key + "' must be a number, is " + in_quotes(value));
+    if (error != std::errc{} || end != value.data() + value.size())
+      fail("'" + key + "' must be a number, is " + in_quotes(value));
     return number_text(number);
   }
   if (std::find(names.begin(), names.end(), value) == names.end()) {
@@ -114,12 +126,16 @@ std::string Filter::checked_value(const Condition& condition, const std::string&
   return value;
 }
 
-void Filter::fail(const std::string& what) const { throw ExperimentError({{{text_, 0, ""}, what}}); }
+void Filter::fail(const std::string& what) const {
+  throw ExperimentError({{{text_, 0, ""}, what}});
+}
 
 bool Filter::matches(const Cell& cell, const Experiment& experiment) const {
   return std::all_of(conditions_.begin(), conditions_.end(), [&](const Condition& condition) {
-    const std::string says = condition.axis ? cell_text(cell, *condition.axis, experiment) : measure_name(cell.measure);
-    const bool any = std::find(condition.values.begin(), condition.values.end(), says) != condition.values.end();
+    const std::string says =
+        condition.axis ? cell_text(cell, *condition.axis, experiment) : measure_name(cell.measure);
+    const bool any =
+        std::find(condition.values.begin(), condition.values.end(), says) != condition.values.end();
     return any != condition.negated;
   });
 }

@@ -29,10 +29,11 @@ Identity make_identity(const IdentityInput& input) {
   }
   if (input.evaluate) {
     config["dataset"] = input.dataset_fingerprint;
-    config["preprocessing"] = {{"input", {input.input.channels, input.input.height, input.input.width}},
-                               {"crop", input.crop},
-                               {"mean", input.mean},
-                               {"std", input.stddev}};
+    config["preprocessing"] = {
+        {"input", {input.input.channels, input.input.height, input.input.width}},
+        {"crop", input.crop},
+        {"mean", input.mean},
+        {"std", input.stddev}};
   } else {
     config["measure"] = "quantize_time";
     config["repeats"] = input.repeats;

@@ -1,5 +1,6 @@
-// What decides a result, as one hash. Two jobs with one identity give the same counts, on whatever machine they run; a job
-// whose identity is in the database is not run again. What decides and what does not: docs/experiments.md.
+// What decides a result, as one hash. Two jobs with one identity give the same counts, on whatever
+// machine they run; a job whose identity is in the database is not run again. What decides and what
+// does not: docs/experiments.md.
 #pragma once
 
 #include <cstdint>
@@ -29,7 +30,8 @@ struct IdentityInput {
   bool evaluate = true;
   std::string dataset_fingerprint;
   eval::Shape input;
-  std::string crop;  // "0.875": resized to int(size / 0.875), then cropped; "none": pixels as they are
+  std::string
+      crop;  // "0.875": resized to int(size / 0.875), then cropped; "none": pixels as they are
   std::vector<double> mean, stddev;
   std::int64_t num_images = 0;
 
@@ -39,7 +41,8 @@ struct IdentityInput {
 struct Identity {
   std::string config_json;  // what was hashed for `identity`: canonical, keys sorted, floats exact
   std::string identity;     // hex SHA-256
-  std::string evaluation;   // the same without num_images: tiles are shared between jobs that differ in that alone
+  std::string evaluation;  // the same without num_images: tiles are shared between jobs that differ
+                           // in that alone
 };
 
 Identity make_identity(const IdentityInput& input);

@@ -14,7 +14,8 @@ std::string short_label(const Cell& cell) {
 
 }  // namespace
 
-Labels::Labels(const std::vector<ExpandedCell>& cells, const Experiment& experiment) : experiment_(experiment) {
+Labels::Labels(const std::vector<ExpandedCell>& cells, const Experiment& experiment)
+    : experiment_(experiment) {
   for (const ExpandedCell& expanded : cells) {
     const Details parts = details(expanded.cell);
     std::vector<std::set<std::string>>& seen = seen_[short_label(expanded.cell)];
@@ -25,7 +26,8 @@ Labels::Labels(const std::vector<ExpandedCell>& cells, const Experiment& experim
 
 Labels::Details Labels::details(const Cell& cell) const {
   Details parts;
-  for (const Axis axis : {Axis::kDataset, Axis::kRounding, Axis::kSigma, Axis::kCalibrationImages, Axis::kEngine}) {
+  for (const Axis axis :
+       {Axis::kDataset, Axis::kRounding, Axis::kSigma, Axis::kCalibrationImages, Axis::kEngine}) {
     parts.push_back(std::string(axis_name(axis)) + "=" + cell_text(cell, axis, experiment_));
   }
   parts.push_back("repeats=" + std::to_string(cell.repeats));

@@ -10,8 +10,9 @@
 
 namespace squant::runner {
 
-// "resnet18 w4a4 squant", "resnet18 float", "resnet18 w4 squant quantize_time"; where cells of one plan differ in more than
-// that, what they differ in follows: "resnet18 w4a4 squant sigma=12". Different cells get different labels.
+// "resnet18 w4a4 squant", "resnet18 float", "resnet18 w4 squant quantize_time"; where cells of one
+// plan differ in more than that, what they differ in follows: "resnet18 w4a4 squant sigma=12".
+// Different cells get different labels.
 class Labels {
  public:
   Labels(const std::vector<ExpandedCell>& cells, const Experiment& experiment);
@@ -22,7 +23,8 @@ class Labels {
   Details details(const Cell& cell) const;
 
   const Experiment& experiment_;
-  std::map<std::string, std::vector<std::set<std::string>>> seen_;  // per short label, the details of each kind
+  std::map<std::string, std::vector<std::set<std::string>>>
+      seen_;  // per short label, the details of each kind
 };
 
 }  // namespace squant::runner

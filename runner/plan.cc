@@ -21,7 +21,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// A tile should take seconds: long enough that its hand-out costs nothing, short enough that a lost one costs little.
+// A tile should take seconds: long enough that its hand-out costs nothing, short enough that a lost
+// one costs little.
 constexpr std::int64_t kSmallImageChunk = 500;
 constexpr std::int64_t kPhotographChunk = 250;
 
@@ -70,7 +71,8 @@ class Planner {
   // --- which cells
 
   void parse_filters() {
-    const auto add = [&](const char* source, const std::vector<std::string>& expressions, std::vector<Filter>& filters) {
+    const auto add = [&](const char* source, const std::vector<std::string>& expressions,
+                         std::vector<Filter>& filters) {
       for (const std::string& expression : expressions) {
         try {
           filters.emplace_back(source, expression, experiment_);
@@ -103,7 +105,10 @@ class Planner {
       const std::string label = labels.of(cell);
       if (reason.empty()) {
         const auto [first, is_new] = first_matrix.emplace(cell, expanded.matrix);
-        if (!is_new) reason = "duplicate: " + experiment_.matrices[static_cast<std::size_t>(first->second)].key + " has it already";
+        if (!is_new)
+          reason =
+              "duplicate: " + experiment_.matrices[static_cast<std::size_t>(first->second)].key +
+              " has it already";
       }
       if (reason.empty()) {
         selected_.push_back({cell, expanded.origin, label});
@@ -118,13 +123,16 @@ class Planner {
 
   std::string nothing_left(std::size_t num_cells) const {
     if (num_cells == 0) return "the matrix has no cells: there is nothing to run";
-    return "no job is left: of " + std::to_string(num_cells) + " cells each is excluded or not selected, the last one (" +
-           plan_.skipped.back().label + ") " + plan_.skipped.back().reason;
+    return "no job is left: of " + std::to_string(num_cells) +
+           " cells each is excluded or not selected, the last one (" + plan_.skipped.back().label +
+           ") " + plan_.skipped.back().reason;
   }
 
   // --- what the cells need
 
-  void problem(const Origin& origin, std::string what) { problems_.push_back({origin, std::move(what)}); }
+  void problem(const Origin& origin, std::string what) {
+    problems_.push_back({origin, std::move(what)});
+  }
 
   void missing(const Origin& origin, std::string what) {
     std::vector<Problem>& list = options_.allow_missing ? plan_.missing : problems_;
@@ -160,7 +168,8 @@ class Planner {
     if (!is_new) return entry->second;
     const auto found = experiment_.checkpoints.find(model);
     if (found == experiment_.checkpoints.end()) {
-      problem(selected.origin, "no checkpoint is given for it: add \"" + model + "\" to 'checkpoints'");
+      problem(selected.origin,
+              "no checkpoint is given for it: add \"" + model + "\" to 'checkpoints'");
     } else if (present(found->second)) {
       // Read as a whole: a truncated file, or another network's, is found before any work is done.
       try {
@@ -189,7 +198,8 @@ class Planner {
     PlannedDataset planned;
     planned.name = wanted.name;
     planned.spec = wanted.spec;
-    if (planned.spec.format != "fashion-mnist") planned.spec.images = absolute_path(planned.spec.images);
+    if (planned.spec.format != "fashion-mnist")
+      planned.spec.images = absolute_path(planned.spec.images);
     planned.spec.labels = absolute_path(planned.spec.labels);
     if (planned.spec.cache != "none") planned.spec.cache = absolute_path(planned.spec.cache);
     try {
@@ -202,7 +212,9 @@ class Planner {
     }
     planned.size = open.dataset->size();
     planned.num_images = num_images(wanted, planned.size);
-    planned.chunk = wanted.chunk > 0 ? wanted.chunk : is_photographs(wanted.spec) ? kPhotographChunk : kSmallImageChunk;
+    planned.chunk = wanted.chunk > 0              ? wanted.chunk
+                    : is_photographs(wanted.spec) ? kPhotographChunk
+                                                  : kSmallImageChunk;
     open.index = static_cast<int>(plan_.datasets.size());
     plan_.datasets.push_back(std::move(planned));
     return open;
@@ -212,21 +224,25 @@ class Planner {
     const bool from_options = options_.num_images > 0;
     const std::int64_t count = from_options ? options_.num_images : wanted.num_images;
     if (count <= size) return count > 0 ? count : size;
-    const Origin origin = from_options ? Origin{"--images " + std::to_string(count), 0, ""} : wanted.origin;
-    problem(origin, std::to_string(count) + " images are asked for, the data set '" + wanted.name + "' has " + std::to_string(size));
+    const Origin origin =
+        from_options ? Origin{"--images " + std::to_string(count), 0, ""} : wanted.origin;
+    problem(origin, std::to_string(count) + " images are asked for, the data set '" + wanted.name +
+                        "' has " + std::to_string(size));
     return size;
   }
 
   bool fits(OpenDataset& open, const Selected& selected) {
     const auto [entry, is_new] = open.fits.try_emplace(selected.cell.model, true);
     if (!is_new) return entry->second;
-    const std::string& name = experiment_.datasets[static_cast<std::size_t>(selected.cell.dataset)].name;
+    const std::string& name =
+        experiment_.datasets[static_cast<std::size_t>(selected.cell.dataset)].name;
     const eval::ModelInfo& model = eval::model_info(selected.cell.model);
     const std::string whom = model.name + " does not fit the data set '" + name + "': ";
     try {
       open.dataset->load(0, 0, model.input, 1);  // no image: can it give this shape?
       if (model.num_classes >= open.dataset->num_classes()) return true;
-      problem(selected.origin, whom + "it tells " + std::to_string(model.num_classes) + " classes apart, the data set has " +
+      problem(selected.origin, whom + "it tells " + std::to_string(model.num_classes) +
+                                   " classes apart, the data set has " +
                                    std::to_string(open.dataset->num_classes()));
     } catch (const std::invalid_argument& error) {
       problem(selected.origin, whom + error.what());
@@ -257,14 +273,16 @@ class Planner {
     planned.row.checkpoint_note = weights.note;
     fill_row(cell, planned);
     if (known && !identify(cell, planned)) return;
-    if (reference_ && planned.evaluate) planned.reference = reference_->find(planned.row.model, planned.row.bits, planned.row.mode);
+    if (reference_ && planned.evaluate)
+      planned.reference = reference_->find(planned.row.model, planned.row.bits, planned.row.mode);
     plan_.jobs.push_back(std::move(planned));
   }
 
   eval::Job make_job(const Cell& cell, const std::string& sha256) const {
     eval::Job job;
     job.model = cell.model;
-    if (const auto found = experiment_.checkpoints.find(cell.model); found != experiment_.checkpoints.end()) {
+    if (const auto found = experiment_.checkpoints.find(cell.model);
+        found != experiment_.checkpoints.end()) {
       job.checkpoint = absolute_path(found->second.path);
     }
     job.checkpoint_sha256 = sha256;
@@ -352,6 +370,8 @@ class Planner {
 
 }  // namespace
 
-Plan make_plan(const Experiment& experiment, const PlanOptions& options) { return Planner(experiment, options).run(); }
+Plan make_plan(const Experiment& experiment, const PlanOptions& options) {
+  return Planner(experiment, options).run();
+}
 
 }  // namespace squant::runner

@@ -15,9 +15,10 @@ namespace squant::runner {
 struct PlannedJob {
   eval::Job job;
   int dataset = 0;  // index into Plan::datasets; -1: no images are read (`evaluate` is false)
-  bool evaluate = true;  // false: quantize only, row.num_images is 0; done when its preparation is stored
-  int repeats = 0;       // of the quantization that is timed; 0: the evaluator's default
-  results::JobRow row;   // identity and evaluation are empty where Plan::missing is not empty
+  bool evaluate =
+      true;  // false: quantize only, row.num_images is 0; done when its preparation is stored
+  int repeats = 0;      // of the quantization that is timed; 0: the evaluator's default
+  results::JobRow row;  // identity and evaluation are empty where Plan::missing is not empty
   std::optional<results::ReferenceValue> reference;
   std::string label;  // "resnet18 w4a4 squant": unique within the plan
 };
@@ -25,7 +26,8 @@ struct PlannedJob {
 // A cell that will not run, and why.
 struct SkippedCell {
   std::string label;
-  std::string reason;  // "excluded by exclude[0]", "duplicate of resnet18 float", "not selected by --only mode=squant"
+  std::string reason;  // "excluded by exclude[0]", "duplicate of resnet18 float", "not selected by
+                       // --only mode=squant"
 };
 
 struct PlannedDataset {
@@ -41,19 +43,22 @@ struct Plan {
   std::vector<PlannedDataset> datasets;
   std::vector<PlannedJob> jobs;
   std::vector<SkippedCell> skipped;
-  std::vector<Problem> missing;  // only with PlanOptions::allow_missing: the plan can be shown, not run
+  std::vector<Problem>
+      missing;  // only with PlanOptions::allow_missing: the plan can be shown, not run
 };
 
 // What the command line adds to the file.
 struct PlanOptions {
-  std::vector<std::string> only;           // KEY=VALUE, all must hold
-  std::vector<std::string> where;          // expressions such as bits=w4a4,w3 or mode!=squant
+  std::vector<std::string> only;   // KEY=VALUE, all must hold
+  std::vector<std::string> where;  // expressions such as bits=w4a4,w3 or mode!=squant
   std::vector<std::string> exclude_where;
-  std::int64_t num_images = 0;             // 0: as the file says
-  bool allow_missing = false;  // for --dry-run: files and environment variables that are missing go to Plan::missing
+  std::int64_t num_images = 0;  // 0: as the file says
+  bool allow_missing =
+      false;  // for --dry-run: files and environment variables that are missing go to Plan::missing
 };
 
-// Opens data sets and hashes checkpoints. Throws ExperimentError with every problem found, not the first alone.
+// Opens data sets and hashes checkpoints. Throws ExperimentError with every problem found, not the
+// first alone.
 Plan make_plan(const Experiment& experiment, const PlanOptions& options);
 
 }  // namespace squant::runner

@@ -14,7 +14,8 @@ std::string lower_case(std::string_view text) {
   return lower;
 }
 
-// The bytes of the UTF-8 character at the front of `text`; 0: none starts there, or a control character does.
+// The bytes of the UTF-8 character at the front of `text`; 0: none starts there, or a control
+// character does.
 std::size_t character_length(std::string_view text) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   if (byte(0) < 0x80) return byte(0) >= 0x20 && byte(0) != 0x7f ? 1 : 0;
@@ -23,11 +24,11 @@ std::size_t character_length(std::string_view text) {
   for (std::size_t i = 1; i < length; ++i) {
     if ((byte(i) & 0xc0) != 0x80) return 0;
   }
-  if (length == 2 && byte(0) == 0xc2 && byte(1) < 0xa0) return 0;   // C1 controls
-  if (byte(0) == 0xe0 && byte(1) < 0xa0) return 0;                  // overlong
-  if (byte(0) == 0xed && byte(1) >= 0xa0) return 0;                 // surrogates
-  if (byte(0) == 0xf0 && byte(1) < 0x90) return 0;                  // overlong
-  if (byte(0) == 0xf4 && byte(1) >= 0x90) return 0;                 // beyond U+10FFFF
+  if (length == 2 && byte(0) == 0xc2 && byte(1) < 0xa0) return 0;  // C1 controls
+  if (byte(0) == 0xe0 && byte(1) < 0xa0) return 0;                 // overlong
+  if (byte(0) == 0xed && byte(1) >= 0xa0) return 0;                // surrogates
+  if (byte(0) == 0xf0 && byte(1) < 0x90) return 0;                 // overlong
+  if (byte(0) == 0xf4 && byte(1) >= 0x90) return 0;                // beyond U+10FFFF
   return length;
 }
 

@@ -22,7 +22,8 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
 // What is wrong with a text, a line each.
-std::vector<std::string> problems_of(const std::string& text, const std::vector<std::string>& overrides = {}) {
+std::vector<std::string> problems_of(const std::string& text,
+                                     const std::vector<std::string>& overrides = {}) {
   std::vector<Problem> problems;
   try {
     problems = parse_experiment(text, "dir/e.json", overrides).problems;
@@ -37,7 +38,8 @@ std::vector<std::string> problems_of(const std::string& text, const std::vector<
 // A whole file on one line, with a matrix of this text.
 std::string with_matrix(const std::string& matrix) {
   return R"({"dataset": {"format": "fashion-mnist", "images": "test"},
-             "matrix": {)" + matrix + "}}";
+             "matrix": {)" +
+         matrix + "}}";
 }
 const char* const kCells = R"("model": "fmnist_resnet", "bits": "w4a4")";
 
@@ -62,7 +64,8 @@ TEST(ExperimentTest, ReadsAWholeFile) {
                  {"dataset": ["a", "b"], "model": "fmnist_resnet", "bits": "w3", "measure": "quantize_time", "repeats": 5,
                   "rounding": "current", "mode": ["squant-e", "squant"], "sigma": 9, "calibration_images": 8, "engine": "auto",
                   "exclude": [{"mode": "squant"}], "include": [{"bits": "w5"}]}]
-  })", "dir/e.json");
+  })",
+                                        "dir/e.json");
   ASSERT_THAT(e.problems, IsEmpty());
   EXPECT_EQ(e.name, "all keys");
   EXPECT_EQ(e.description, "text");
@@ -85,7 +88,8 @@ TEST(ExperimentTest, ReadsAWholeFile) {
   EXPECT_EQ(first.axes.at(Axis::kMode)[0].mode, quant::Mode::kEK);
   EXPECT_EQ(first.axes.at(Axis::kRounding)[0].rounding, quant::Rounding::kPaper);
   EXPECT_EQ(first.axes.at(Axis::kSigma)[0].sigma.of(4), 11.5);
-  EXPECT_EQ(first.axes.at(Axis::kSigma)[0].sigma.of(8), 25) << "a width that is not named keeps the published value";
+  EXPECT_EQ(first.axes.at(Axis::kSigma)[0].sigma.of(8), 25)
+      << "a width that is not named keeps the published value";
   EXPECT_EQ(first.axes.at(Axis::kSigma)[0].sigma.of(5), std::nullopt);
   EXPECT_EQ(first.axes.at(Axis::kCalibrationImages)[0].calibration_images, 32);
   EXPECT_EQ(first.axes.at(Axis::kEngine)[0].engine, eval::EngineChoice::kSimulated);
@@ -95,8 +99,10 @@ TEST(ExperimentTest, ReadsAWholeFile) {
   EXPECT_EQ(second.axes.at(Axis::kDataset)[1].dataset, 1);
   EXPECT_EQ(second.axes.at(Axis::kSigma)[0].sigma.of(5), 9);
   ASSERT_EQ(second.include.size(), 1u);
-  EXPECT_EQ(second.include[0].at(Axis::kModel)[0].text, "fmnist_resnet") << "the matrix's only model";
-  EXPECT_EQ(second.include[0].at(Axis::kMode)[0].mode, quant::Mode::kEK) << "the matrix has two modes: the setting counts";
+  EXPECT_EQ(second.include[0].at(Axis::kModel)[0].text, "fmnist_resnet")
+      << "the matrix's only model";
+  EXPECT_EQ(second.include[0].at(Axis::kMode)[0].mode, quant::Mode::kEK)
+      << "the matrix has two modes: the setting counts";
 }
 
 TEST(ExperimentTest, DefaultsAreThePublishedOnes) {
@@ -107,12 +113,14 @@ TEST(ExperimentTest, DefaultsAreThePublishedOnes) {
   const AxisValues& axes = e.matrices[0].axes;
   EXPECT_EQ(axes.at(Axis::kMode)[0].mode, quant::Mode::kEKC);
   EXPECT_EQ(axes.at(Axis::kRounding)[0].rounding, quant::Rounding::kCurrent);
-  EXPECT_EQ(axes.at(Axis::kSigma)[0].sigma, (Sigma{std::nullopt, {{4, 12.0}, {6, 14.0}, {8, 25.0}}}));
+  EXPECT_EQ(axes.at(Axis::kSigma)[0].sigma,
+            (Sigma{std::nullopt, {{4, 12.0}, {6, 14.0}, {8, 25.0}}}));
   EXPECT_EQ(axes.at(Axis::kCalibrationImages)[0].calibration_images, 256);
 }
 
 TEST(ExperimentTest, SaysEverythingThatIsWrongAtOnceWithLineAndKey) {
-  EXPECT_THAT(problems_of(R"({
+  EXPECT_THAT(
+      problems_of(R"({
   "nmae": "x",
   "dataset": {"format": "ixd", "images": 3},
   "checkpoints": {"fmnist_resnt": "x", "fmnist_resnet": ""},
@@ -131,66 +139,87 @@ TEST(ExperimentTest, SaysEverythingThatIsWrongAtOnceWithLineAndKey) {
     "exclude": [{"bit": "w4"}]
   }]
 })"),
-              ElementsAre("dir/e.json:2: nmae: unknown key; did you mean 'name'?",
-                          "dir/e.json:5: tolerance: must be a number from 0 to 100, is a number (-1)",
-                          "dir/e.json:3: dataset.format: unknown format 'ixd'; did you mean 'idx'?",
-                          "dir/e.json:3: dataset.images: must be a string, is a number (3)",
-                          "dir/e.json:4: checkpoints.fmnist_resnt: unknown model; did you mean 'fmnist_resnet'?",
-                          "dir/e.json:4: checkpoints.fmnist_resnet: must not be empty",
-                          "dir/e.json:8: settings.sigma.9: unknown width of activations; known: 2 to 8",
-                          "dir/e.json:8: settings.sigma.4: must be a number above 0, at most 1000, is a number (0)",
-                          "dir/e.json:7: settings.rounding: unknown name 'papr'; did you mean 'paper'?",
-                          "dir/e.json:9: settings.calibration_images: must be a whole number from 1 to 65536, is a number (2.5)",
-                          "dir/e.json:13: matrices[0].model[1]: unknown model 'fmnist_mobilnet'; did you mean 'fmnist_mobilenet'?",
-                          "dir/e.json:14: matrices[0].bits[1]: must be 'float', 'wW' (weights only) or 'wWaA' with W and A "
-                          "from 2 to 8, is 'w9'",
-                          "dir/e.json:14: matrices[0].bits[2]: must be a string, is a number (4)",
-                          "dir/e.json:15: matrices[0].bits[3]: must be 'float', 'wW' (weights only) or 'wWaA' with W and A "
-                          "from 2 to 8, is 'w1a4'",
-                          "dir/e.json:16: matrices[0].mode: is empty: nothing would run",
-                          "dir/e.json:17: matrices[0].exclude[0].bit: unknown key; did you mean 'bits'?"));
+      ElementsAre(
+          "dir/e.json:2: nmae: unknown key; did you mean 'name'?",
+          "dir/e.json:5: tolerance: must be a number from 0 to 100, is a number (-1)",
+          "dir/e.json:3: dataset.format: unknown format 'ixd'; did you mean 'idx'?",
+          "dir/e.json:3: dataset.images: must be a string, is a number (3)",
+          "dir/e.json:4: checkpoints.fmnist_resnt: unknown model; did you mean 'fmnist_resnet'?",
+          "dir/e.json:4: checkpoints.fmnist_resnet: must not be empty",
+          "dir/e.json:7: settings.rounding: unknown rounding 'papr'; did you mean 'paper'?",
+          "dir/e.json:8: settings.sigma.9: unknown width of activations; known: 2 to 8",
+          "dir/e.json:8: settings.sigma.4: must be a number above 0, at most 1000, is a number (0)",
+          "dir/e.json:9: settings.calibration_images: must be a whole number from 1 to 65536, is a "
+          "number (2.5)",
+          "dir/e.json:13: matrices[0].model[1]: unknown model 'fmnist_mobilnet'; did you mean "
+          "'fmnist_mobilenet'?",
+          "dir/e.json:14: matrices[0].bits[1]: must be 'float', 'wW' (weights only) or 'wWaA' with "
+          "W and A "
+          "from 2 to 8, is 'w9'",
+          "dir/e.json:14: matrices[0].bits[2]: must be a string, is a number (4)",
+          "dir/e.json:15: matrices[0].bits[3]: must be 'float', 'wW' (weights only) or 'wWaA' with "
+          "W and A "
+          "from 2 to 8, is 'w1a4'",
+          "dir/e.json:16: matrices[0].mode: is empty: nothing would run",
+          "dir/e.json:17: matrices[0].exclude[0].bit: unknown key; did you mean 'bits'?"));
 }
 
 TEST(ExperimentTest, SaysWhatIsMissingOrGivenTwice) {
-  EXPECT_THAT(problems_of("{}"), ElementsAre("dir/e.json:1: 'matrix' is missing: what is to be run?"));
+  EXPECT_THAT(problems_of("{}"),
+              ElementsAre("dir/e.json:1: 'matrix' is missing: what is to be run?"));
   EXPECT_THAT(problems_of("[]"), ElementsAre("dir/e.json:1: must be an object, is a list"));
-  EXPECT_THAT(problems_of(R"({"matrix": {"model": "fmnist_resnet"}})"),
-              ElementsAre("dir/e.json:1: matrix: there is no data set to evaluate on: give 'dataset'",
-                          "dir/e.json:1: matrix: 'bits' is missing"));
-  EXPECT_THAT(problems_of(R"({"dataset": {"format": "idx", "images": "i"}, "datasets": {}, "matrix": {}, "matrices": []})"),
-              ElementsAre("dir/e.json:1: datasets: 'dataset' is given too: only one of the two",
-                          "dir/e.json:1: matrices: 'matrix' is given too: only one of the two",
-                          "dir/e.json:1: matrix: 'model' is missing", "dir/e.json:1: matrix: 'bits' is missing"));
-  EXPECT_THAT(problems_of(R"({"dataset": {}, "matrices": []})"),
-              ElementsAre("dir/e.json:1: dataset: 'format' is missing; known: idx, fashion-mnist, image_folder",
-                          "dir/e.json:1: dataset: 'images' is missing", "dir/e.json:1: matrices: is empty: nothing would run"));
-  EXPECT_THAT(problems_of(R"({"datasets": {"a": {"format": "idx", "images": "i"}, "b": {"format": "idx", "images": "i"}},
+  EXPECT_THAT(
+      problems_of(R"({"matrix": {"model": "fmnist_resnet"}})"),
+      ElementsAre("dir/e.json:1: matrix: there is no data set to evaluate on: give 'dataset'",
+                  "dir/e.json:1: matrix: 'bits' is missing"));
+  EXPECT_THAT(
+      problems_of(
+          R"({"dataset": {"format": "idx", "images": "i"}, "datasets": {}, "matrix": {}, "matrices": []})"),
+      ElementsAre("dir/e.json:1: datasets: 'dataset' is given too: only one of the two",
+                  "dir/e.json:1: matrices: 'matrix' is given too: only one of the two",
+                  "dir/e.json:1: matrix: 'model' is missing",
+                  "dir/e.json:1: matrix: 'bits' is missing"));
+  EXPECT_THAT(
+      problems_of(R"({"dataset": {}, "matrices": []})"),
+      ElementsAre(
+          "dir/e.json:1: dataset: 'format' is missing; known: idx, fashion-mnist, image_folder",
+          "dir/e.json:1: dataset: 'images' is missing",
+          "dir/e.json:1: matrices: is empty: nothing would run"));
+  EXPECT_THAT(
+      problems_of(
+          R"({"datasets": {"a": {"format": "idx", "images": "i"}, "b": {"format": "idx", "images": "i"}},
                               "matrices": [{"model": "fmnist_resnet", "bits": "w4"},
                                            {"model": "fmnist_resnet", "bits": "w4", "dataset": "c"}]})"),
-              ElementsAre("dir/e.json:2: matrices[0]: 'dataset' is missing: there are several",
-                          "dir/e.json:3: matrices[1].dataset: unknown data set 'c'; known: a, b"));
+      ElementsAre("dir/e.json:2: matrices[0]: 'dataset' is missing: there are several",
+                  "dir/e.json:3: matrices[1].dataset: unknown data set 'c'; known: a, b"));
 }
 
 TEST(ExperimentTest, SaysWhatIsWrongWithAZip) {
-  EXPECT_THAT(problems_of(with_matrix(R"("model": "fmnist_resnet", "bits": "w4",
+  EXPECT_THAT(
+      problems_of(with_matrix(R"("model": "fmnist_resnet", "bits": "w4",
       "zip": [{"sigma": [1, 2], "calibration_images": [1, 2, 3]}, {"bits": ["w4"], "mode": "squant"}])")),
-              ElementsAre("dir/e.json:3: matrix.zip[0].calibration_images: has 3 elements, 'sigma' has 2: lists in one zip "
-                          "must be of one length",
-                          "dir/e.json:3: matrix.zip[1].mode: must be a list, is a string ('squant')",
-                          "dir/e.json:3: matrix.zip[1].bits: is given outside of this zip too"));
+      ElementsAre("dir/e.json:3: matrix.zip[0].calibration_images: has 3 elements, 'sigma' has 2: "
+                  "lists in one zip "
+                  "must be of one length",
+                  "dir/e.json:3: matrix.zip[1].mode: must be a list, is a string ('squant')",
+                  "dir/e.json:3: matrix.zip[1].bits: is given outside of this zip too"));
 }
 
 TEST(ExperimentTest, RefusesWhatIsNotJson) {
   EXPECT_THAT(problems_of(""), ElementsAre(HasSubstr("dir/e.json:1: not valid JSON: ")));
-  EXPECT_THAT(problems_of("{\n\"matrix\": {\n\"bits\": [\"w4\",\n]}}"),
-              ElementsAre("dir/e.json:4: matrix.bits[1]: not valid JSON: a comma before a closing bracket"));
+  EXPECT_THAT(
+      problems_of("{\n\"matrix\": {\n\"bits\": [\"w4\",\n]}}"),
+      ElementsAre(
+          "dir/e.json:4: matrix.bits[1]: not valid JSON: a comma before a closing bracket"));
   EXPECT_THAT(problems_of("{\n\"name\": \"x\",\n}"), ElementsAre(HasSubstr("dir/e.json:3: ")));
-  EXPECT_THAT(problems_of("{\n\"name\": \"x\",\n}"), ElementsAre(HasSubstr("not valid JSON: a comma before a closing bracket")));
+  EXPECT_THAT(problems_of("{\n\"name\": \"x\",\n}"),
+              ElementsAre(HasSubstr("not valid JSON: a comma before a closing bracket")));
   EXPECT_THAT(problems_of("{\"name\":\n \"\xff\"}"),
-              ElementsAre(testing::AllOf(HasSubstr("dir/e.json:2: name: not valid JSON: "), HasSubstr("ill-formed UTF-8"),
-                                         HasSubstr("\\xff"))));
+              ElementsAre(testing::AllOf(HasSubstr("dir/e.json:2: name: not valid JSON: "),
+                                         HasSubstr("ill-formed UTF-8"), HasSubstr("\\xff"))));
   EXPECT_THAT(problems_of("{\"name\": 'x'}"), ElementsAre(HasSubstr("not valid JSON: ")));
-  EXPECT_THAT(problems_of("{\"tolerance\": 1e999}"), ElementsAre(HasSubstr("not valid JSON: number overflow")));
+  EXPECT_THAT(problems_of("{\"tolerance\": 1e999}"),
+              ElementsAre(HasSubstr("not valid JSON: number overflow")));
   EXPECT_THAT(problems_of("{} {}"), ElementsAre(HasSubstr("not valid JSON: ")));
 }
 
@@ -200,17 +229,20 @@ TEST(ExperimentTest, RefusesDeepNesting) {
 }
 
 TEST(ExperimentTest, FindsRepeatedKeys) {
-  EXPECT_THAT(problems_of("{\"dataset\": {\"format\": \"fashion-mnist\", \"images\": \"test\"},\n"
-                          "\"matrix\": {\"model\": \"fmnist_resnet\",\n\"bits\": \"w4\",\n\"bits\": \"w8\"}}"),
-              ElementsAre("dir/e.json:4: matrix.bits: stands here twice: first in line 3"));
+  EXPECT_THAT(
+      problems_of(
+          "{\"dataset\": {\"format\": \"fashion-mnist\", \"images\": \"test\"},\n"
+          "\"matrix\": {\"model\": \"fmnist_resnet\",\n\"bits\": \"w4\",\n\"bits\": \"w8\"}}"),
+      ElementsAre("dir/e.json:4: matrix.bits: stands here twice: first in line 3"));
 }
 
 TEST(ExperimentTest, CountsLinesBehindNumbersAndWithCarriageReturns) {
   // The parser looks at the character after a number before it hands the number out.
-  EXPECT_THAT(problems_of("{\r\n\"tolerance\": 101\r\n\r\n,\r\n\"repeats\":\r\n0\r\n}"),
-              ElementsAre("dir/e.json:2: tolerance: must be a number from 0 to 100, is a number (101)",
-                          "dir/e.json:5: repeats: must be a whole number from 1 to 100000, is a number (0)",
-                          "dir/e.json:1: 'matrix' is missing: what is to be run?"));
+  EXPECT_THAT(
+      problems_of("{\r\n\"tolerance\": 101\r\n\r\n,\r\n\"repeats\":\r\n0\r\n}"),
+      ElementsAre("dir/e.json:2: tolerance: must be a number from 0 to 100, is a number (101)",
+                  "dir/e.json:5: repeats: must be a whole number from 1 to 100000, is a number (0)",
+                  "dir/e.json:1: 'matrix' is missing: what is to be run?"));
 }
 
 TEST(ExperimentTest, AnUnsetVariableIsKeptForWhoNeedsThePath) {
@@ -219,16 +251,19 @@ TEST(ExperimentTest, AnUnsetVariableIsKeptForWhoNeedsThePath) {
       R"({"dataset": {"format": "idx", "images": "${SQUANT_TEST_UNSET}/val"}, "matrix": {"model": "fmnist_resnet", "bits": "w4"}})",
       "e.json");
   EXPECT_THAT(e.problems, IsEmpty());
-  EXPECT_EQ(e.datasets[0].images.problem,
-            "environment variable SQUANT_TEST_UNSET is not set, needed in '${SQUANT_TEST_UNSET}/val'");
+  EXPECT_EQ(
+      e.datasets[0].images.problem,
+      "environment variable SQUANT_TEST_UNSET is not set, needed in '${SQUANT_TEST_UNSET}/val'");
   EXPECT_EQ(e.datasets[0].images.origin.key, "dataset.images");
   EXPECT_THAT(problems_of(R"({"reference": "${OPEN", "matrix": {}})"),
-              testing::Contains("dir/e.json:1: reference: '${' wants a variable's name and '}', in '${OPEN'"));
+              testing::Contains(
+                  "dir/e.json:1: reference: '${' wants a variable's name and '}', in '${OPEN'"));
 }
 
 TEST(ExperimentTest, OverridesComeBeforeValidation) {
-  const Experiment e = parse_experiment(with_matrix(R"("model": "fmnist_resnet", "bits": "w9")"), "e.json",
-                                        {"matrix.bits=[\"w4\", \"w3\"]", "settings.sigma.5=13", "name=x=y", "dataset.num_images=10"});
+  const Experiment e = parse_experiment(
+      with_matrix(R"("model": "fmnist_resnet", "bits": "w9")"), "e.json",
+      {"matrix.bits=[\"w4\", \"w3\"]", "settings.sigma.5=13", "name=x=y", "dataset.num_images=10"});
   ASSERT_THAT(e.problems, IsEmpty());
   EXPECT_EQ(e.matrices[0].axes.at(Axis::kBits).size(), 2u);
   EXPECT_EQ(e.matrices[0].axes.at(Axis::kSigma)[0].sigma.of(5), 13);
@@ -236,20 +271,26 @@ TEST(ExperimentTest, OverridesComeBeforeValidation) {
   EXPECT_EQ(e.datasets[0].num_images, 10);
   EXPECT_THAT(e.canonical_json, HasSubstr(R"("bits":["w4","w3"])"));
 
-  EXPECT_THAT(problems_of(with_matrix(R"("model": ["fmnist_resnet"], "bits": "w4")"),
-                          {"matrx.bits=w4", "matrix.model[3]=x", "name.x=1", "matrix.mode=squant-x", "bits", "a..b=1", "[0]=1",
-                           "matrix.bits=[w4", "matrix.model[0]=fmnist_resne", "settings.engine=\"gpu\""}),
-              ElementsAre("--set matrix.model[3]=x: matrix.model: has 1 elements: there is no [3]",
-                          "--set bits: must be KEY=VALUE, as in settings.sigma.4=12 or matrices[0].bits=w4a4",
-                          "--set a..b=1: must be KEY=VALUE, as in settings.sigma.4=12 or matrices[0].bits=w4a4",
-                          "--set [0]=1: must be KEY=VALUE, as in settings.sigma.4=12 or matrices[0].bits=w4a4",
-                          HasSubstr("--set matrix.bits=[w4: matrix.bits: not valid JSON: "),
-                          "--set matrx.bits=w4: matrx: unknown key; did you mean 'matrix'?",
-                          "--set name.x=1: name: must be a string, is an object",
-                          "--set settings.engine=\"gpu\": settings.engine: unknown engine 'gpu'; known: auto, simulated",
-                          "--set matrix.model[0]=fmnist_resne: matrix.model[0]: unknown model 'fmnist_resne'; did you mean "
-                          "'fmnist_resnet'?",
-                          HasSubstr("--set matrix.mode=squant-x: matrix.mode: unknown name 'squant-x'; did you mean 'squant-")));
+  EXPECT_THAT(
+      problems_of(with_matrix(R"("model": ["fmnist_resnet"], "bits": "w4")"),
+                  {"matrx.bits=w4", "matrix.model[3]=x", "name.x=1", "matrix.mode=squant-x", "bits",
+                   "a..b=1", "[0]=1", "matrix.bits=[w4", "matrix.model[0]=fmnist_resne",
+                   "settings.engine=\"gpu\""}),
+      ElementsAre(
+          "--set matrix.model[3]=x: matrix.model: has 1 elements: there is no [3]",
+          "--set bits: must be KEY=VALUE, as in settings.sigma.4=12 or matrices[0].bits=w4a4",
+          "--set a..b=1: must be KEY=VALUE, as in settings.sigma.4=12 or matrices[0].bits=w4a4",
+          "--set [0]=1: must be KEY=VALUE, as in settings.sigma.4=12 or matrices[0].bits=w4a4",
+          HasSubstr("--set matrix.bits=[w4: matrix.bits: not valid JSON: "),
+          "--set matrx.bits=w4: matrx: unknown key; did you mean 'matrix'?",
+          "--set name.x=1: name: must be a string, is an object",
+          "--set settings.engine=\"gpu\": settings.engine: unknown engine 'gpu'; known: auto, "
+          "simulated",
+          "--set matrix.model[0]=fmnist_resne: matrix.model[0]: unknown model 'fmnist_resne'; did "
+          "you mean "
+          "'fmnist_resnet'?",
+          HasSubstr("--set matrix.mode=squant-x: matrix.mode: unknown mode 'squant-x'; did you "
+                    "mean 'squant-")));
 }
 
 TEST(ExperimentTest, FilesThatCannotBeReadAreNamed) {
@@ -271,8 +312,10 @@ TEST(ExperimentTest, FilesThatCannotBeReadAreNamed) {
 }
 
 TEST(BitsTest, RoundTrips) {
-  for (const char* text : {"float", "w2", "w8", "w2a8", "w8a2"}) EXPECT_EQ(parse_bits(text).text(), text);
-  for (const char* text : {"", "w", "w1", "w9", "w4a", "w4a9", "w44", "a4", "W4", "w4a4 ", "w4b4", "w04"}) {
+  for (const char* text : {"float", "w2", "w8", "w2a8", "w8a2"})
+    EXPECT_EQ(parse_bits(text).text(), text);
+  for (const char* text :
+       {"", "w", "w1", "w9", "w4a", "w4a9", "w44", "a4", "W4", "w4a4 ", "w4b4", "w04"}) {
     EXPECT_THROW(parse_bits(text), std::invalid_argument) << text;
   }
 }
@@ -283,14 +326,16 @@ TEST(WordingTest, SuggestsWhatIsNear) {
   EXPECT_EQ(edit_distance("kitten", "sitting"), 3);
   EXPECT_EQ(suggestion("SQUANT-E", {"squant", "squant-e"}), "; did you mean 'squant-e'?");
   EXPECT_EQ(suggestion("zebra", {"bits", "mode"}), "; known: bits, mode");
-  EXPECT_EQ(printable("a\x1b[1m\xff\xc3\xa4\xed\xa0\x80", 99), "a\\x1b[1m\\xff\xc3\xa4\\xed\\xa0\\x80");
+  EXPECT_EQ(printable("a\x1b[1m\xff\xc3\xa4\xed\xa0\x80", 99),
+            "a\\x1b[1m\\xff\xc3\xa4\\xed\\xa0\\x80");
   EXPECT_EQ(printable("abcdef", 3), "abc...");
 }
 
 // --- the schema, the documentation and the shipped files say the same as the parser
 
 nlohmann::json schema() {
-  return nlohmann::json::parse(whole_file(std::string(SQUANT_SOURCE_DIR) + "/experiments/experiment.schema.json"));
+  return nlohmann::json::parse(
+      whole_file(std::string(SQUANT_SOURCE_DIR) + "/experiments/experiment.schema.json"));
 }
 
 TEST(SchemaTest, KnowsTheKeysOfTheParserAndNoOthers) {
@@ -304,28 +349,38 @@ TEST(SchemaTest, KnowsTheKeysOfTheParserAndNoOthers) {
     return names;
   };
   file["experiment"] = keys(root);
-  for (const char* section : {"dataset", "settings", "matrix", "cell"}) file[section] = keys(root.at("$defs").at(section));
+  for (const char* section : {"dataset", "settings", "matrix", "cell"})
+    file[section] = keys(root.at("$defs").at(section));
   EXPECT_EQ(file, parser);
 }
 
 TEST(SchemaTest, KnowsTheNamesOfTheParser) {
   const nlohmann::json definitions = schema().at("$defs");
-  const auto names = [&](const char* definition) { return definitions.at(definition).at("enum").get<std::vector<std::string>>(); };
-  for (const std::string& name : names("mode")) EXPECT_THAT(problems_of(with_matrix(kCells + (", \"mode\": \"" + name + "\""))), IsEmpty());
-  for (const std::string& name : names("rounding")) EXPECT_THAT(problems_of(with_matrix(kCells + (", \"rounding\": \"" + name + "\""))), IsEmpty());
-  for (const std::string& name : names("engine")) EXPECT_THAT(problems_of(with_matrix(kCells + (", \"engine\": \"" + name + "\""))), IsEmpty());
-  for (const std::string& name : names("measure")) EXPECT_THAT(problems_of(with_matrix(kCells + (", \"measure\": \"" + name + "\""))), IsEmpty());
+  const auto names = [&](const char* definition) {
+    return definitions.at(definition).at("enum").get<std::vector<std::string>>();
+  };
+  for (const std::string& name : names("mode"))
+    EXPECT_THAT(problems_of(with_matrix(kCells + (", \"mode\": \"" + name + "\""))), IsEmpty());
+  for (const std::string& name : names("rounding"))
+    EXPECT_THAT(problems_of(with_matrix(kCells + (", \"rounding\": \"" + name + "\""))), IsEmpty());
+  for (const std::string& name : names("engine"))
+    EXPECT_THAT(problems_of(with_matrix(kCells + (", \"engine\": \"" + name + "\""))), IsEmpty());
+  for (const std::string& name : names("measure"))
+    EXPECT_THAT(problems_of(with_matrix(kCells + (", \"measure\": \"" + name + "\""))), IsEmpty());
   EXPECT_THAT(names("mode"), ElementsAre("squant-e", "squant-k", "squant-c", "squant"));
 }
 
 TEST(DocumentationTest, NamesEveryKey) {
   const std::string text = whole_file(std::string(SQUANT_SOURCE_DIR) + "/docs/experiments.md");
-  for (const ExperimentKey& key : experiment_keys()) EXPECT_THAT(text, HasSubstr("`" + std::string(key.key) + "`"));
+  for (const ExperimentKey& key : experiment_keys())
+    EXPECT_THAT(text, HasSubstr("`" + std::string(key.key) + "`"));
 }
 
 TEST(ShippedExperimentsTest, AreFreeOfProblems) {
-  for (const char* name : {"quickstart", "efficientnet_lite0", "table1", "table2", "table3", "table4", "table5", "all"}) {
-    const Experiment e = load_experiment(std::string(SQUANT_SOURCE_DIR) + "/experiments/" + name + ".json");
+  for (const char* name : {"quickstart", "efficientnet_lite0", "table1", "table2", "table3",
+                           "table4", "table5", "all"}) {
+    const Experiment e =
+        load_experiment(std::string(SQUANT_SOURCE_DIR) + "/experiments/" + name + ".json");
     for (const Problem& problem : e.problems) ADD_FAILURE() << problem.text();
     EXPECT_EQ(e.name, name);
     EXPECT_THAT(e.description, testing::Not(IsEmpty()));

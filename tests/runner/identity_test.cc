@@ -108,13 +108,15 @@ TEST(IdentityTest, ATimingDoesNotDependOnImages) {
 
 TEST(IdentityTest, IsTheHashOfTheStoredConfiguration) {
   const Identity identity = make_identity(example());
-  EXPECT_EQ(identity.config_json,
-            R"({"activation_bits":4,"calibration_images":256,"checkpoint":")" + std::string(64, 'a') + R"(","dataset":")" +
-                std::string(64, 'b') +
-                R"(","engine":"integer","mode":"squant","model":"resnet18","num_images":50000,"numerics_version":1,)"
-                R"("preprocessing":{"crop":"0.875","input":[3,224,224],"mean":[0.485,0.456,0.406],"std":[0.229,0.224,0.225]},)"
-                R"("rounding":"current","sigma":12.0,"weight_bits":4})");
-  EXPECT_EQ(identity.identity, eval::sha256_hex(identity.config_json.data(), identity.config_json.size()));
+  EXPECT_EQ(
+      identity.config_json,
+      R"({"activation_bits":4,"calibration_images":256,"checkpoint":")" + std::string(64, 'a') +
+          R"(","dataset":")" + std::string(64, 'b') +
+          R"(","engine":"integer","mode":"squant","model":"resnet18","num_images":50000,"numerics_version":1,)"
+          R"("preprocessing":{"crop":"0.875","input":[3,224,224],"mean":[0.485,0.456,0.406],"std":[0.229,0.224,0.225]},)"
+          R"("rounding":"current","sigma":12.0,"weight_bits":4})");
+  EXPECT_EQ(identity.identity,
+            eval::sha256_hex(identity.config_json.data(), identity.config_json.size()));
 }
 
 }  // namespace
