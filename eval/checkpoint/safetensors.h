@@ -36,7 +36,9 @@ StateDict safetensors_state_dict(const SafetensorsView& view, const std::string&
 void write_safetensors(const std::string& path, const StateDict& tensors,
                        const std::map<std::string, std::string>& metadata = {});
 
-// A file's bytes, mapped read-only. Throws std::invalid_argument naming the path.
+// A file's bytes, mapped read-only. For files that are replaced as a whole and never rewritten in
+// place: reading a part that another process has cut off ends the program (SIGBUS). Throws
+// std::invalid_argument naming the path.
 class MappedFile {
  public:
   explicit MappedFile(const std::string& path);

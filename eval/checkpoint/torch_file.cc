@@ -1,8 +1,9 @@
 #include "eval/checkpoint/torch_file.h"
 
 #include <algorithm>
-#include <array>
+#include <cstdint>
 #include <cstring>
+#include <deque>
 #include <functional>
 #include <map>
 #include <stdexcept>

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <bit>
@@ -89,10 +90,16 @@ TEST(CheckpointTest, EveryFileOfTorchLoadsAsTorchReadsIt) {
   }
 }
 
+// A path that no other run of this test uses.
+fs::path own_path(const std::string& name) {
+  return fs::path(testing::TempDir()) / (std::to_string(::getpid()) + "_" + name);
+}
+
 TEST(CheckpointTest, FormatIsToldByContentNotByName) {
-  const fs::path misnamed = fs::path(testing::TempDir()) / "misnamed.safetensors";
-  fs::copy_file(kData / "module_zip.pth", misnamed, fs::copy_options::overwrite_existing);
+  const fs::path misnamed = own_path("misnamed.safetensors");
+  fs::copy_file(kData / "module_zip.pth", misnamed);
   EXPECT_EQ(load_checkpoint(misnamed).format, "zip");
+  fs::remove(misnamed);
 }
 
 TEST(CheckpointTest, ReleaseFileKeepsTheSha1OfThePthInside) {
@@ -106,10 +113,10 @@ TEST(CheckpointTest, ReleaseFileKeepsTheSha1OfThePthInside) {
 TEST(CheckpointTest, DigestsAreTheStandardOnes) {
   EXPECT_EQ(sha256_hex("abc", 3),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-  const std::string abc = "abc";
-  const fs::path path = fs::path(testing::TempDir()) / "abc";
-  std::ofstream(path) << abc;
+  const fs::path path = own_path("abc");
+  std::ofstream(path) << "abc";
   EXPECT_EQ(sha256_file(path), sha256_hex("abc", 3));
+  fs::remove(path);
   EXPECT_THROW(sha256_file("/nonexistent"), std::invalid_argument);
   EXPECT_THROW(sha256_file("/"), std::invalid_argument);
 }

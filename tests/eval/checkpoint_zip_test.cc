@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <filesystem>
@@ -28,7 +29,8 @@ std::string read_text(const fs::path& path) {
 }
 
 std::string zip_of(const std::vector<Member>& members) {
-  const fs::path path = fs::path(testing::TempDir()) / "made_by_zip_test.zip";
+  const fs::path path =
+      fs::path(testing::TempDir()) / ("zip_test_" + std::to_string(::getpid()) + ".zip");
   zip_t* archive = zip_open(path.c_str(), ZIP_CREATE | ZIP_TRUNCATE, nullptr);
   for (const Member& member : members) {
     zip_source_t* source =
@@ -37,7 +39,9 @@ std::string zip_of(const std::vector<Member>& members) {
     zip_set_file_compression(archive, static_cast<zip_uint64_t>(index), member.method, 0);
   }
   EXPECT_EQ(zip_close(archive), 0);
-  return read_text(path);
+  const std::string bytes = read_text(path);
+  fs::remove(path);
+  return bytes;
 }
 
 // Overwrites every occurrence of `from`, of the same length: entries are described twice, and once
