@@ -44,15 +44,15 @@ std::vector<std::string> differing_fields(const JobRow& a, const JobRow& b) {
   return names;
 }
 
-bool is_complete(const ResultRow& row) { return row.num_images == row.job.num_images && row.verdict != "unfinished"; }
+bool is_complete(const ResultRow& row) { return !row.completed_at.empty(); }
 
 Outcome outcome_of(const ResultRow& a, const ResultRow& b, double tolerance_pct) {
+  const bool is_same_job = a.job.identity == b.job.identity;
+  const bool has_equal_counts = a.num_images == b.num_images && a.num_top1 == b.num_top1 && a.num_top5 == b.num_top5 &&
+                                a.num_broken == b.num_broken;
+  if (is_same_job && has_equal_counts && a.digest == b.digest) return Outcome::kEqual;
   if (!is_complete(a) || !is_complete(b)) return Outcome::kUnfinished;
-  const bool has_equal_counts = a.num_top1 == b.num_top1 && a.num_top5 == b.num_top5 && a.num_broken == b.num_broken;
-  if (a.job.identity == b.job.identity) {
-    if (has_equal_counts && a.digest == b.digest) return Outcome::kEqual;
-    if (a.digest && b.digest) return Outcome::kOtherBits;
-  }
+  if (is_same_job && a.digest && b.digest) return Outcome::kOtherBits;
   return std::abs(a.top1_pct - b.top1_pct) <= tolerance_pct + kRoundingPct ? Outcome::kWithin : Outcome::kOutside;
 }
 
@@ -185,7 +185,7 @@ int print_comparison(const std::vector<Comparison>& comparisons, const Output& o
   std::int64_t num_bad = 0;
   for (const Comparison& pair : comparisons) {
     const ResultRow& any = pair.a ? *pair.a : *pair.b;
-    const bool has_both = pair.a && pair.b;
+    const bool has_both = pair.a && pair.b && pair.a->num_images > 0 && pair.b->num_images > 0;
     const bool has_digests = has_both && pair.a->digest && pair.b->digest;
     num_bad += is_good(pair.outcome) ? 0 : 1;
     table.rows.push_back(

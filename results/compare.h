@@ -19,7 +19,7 @@ inline constexpr double kDefaultTolerancePct = 0.05;  // of float results from d
 
 struct Comparison {
   enum class Outcome : std::uint8_t {
-    kEqual,       // the same job, the same counts and, where there are any, digests
+    kEqual,       // the same job with the same counts and digest, both perhaps equally far
     kWithin,      // top-1 within the tolerance
     kOutside,     // ... outside
     kOtherBits,   // the same job with another digest or, beside a digest, other counts: never right

@@ -124,19 +124,34 @@ std::string count_line(std::span<const ResultRow> rows) {
   return text + "; " + with_thousands(least->num_images) + " to " + with_thousands(most->num_images) + " images";
 }
 
-// Below the table: what went wrong, one line a job.
+// Below the table: what went wrong. Rows of which the same is to be said share a line.
 void print_remarks(std::ostream& out, std::span<const ResultRow> rows) {
   const std::vector<std::string> details = distinctions(rows);
-  std::size_t num_remarks = 0;
+  struct Remark {
+    std::string text, first;
+    std::size_t count = 0;
+  };
+  std::vector<Remark> remarks;
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const ResultRow& row = rows[i];
     if (!is_bad(row) && row.num_broken == 0) continue;
-    if (++num_remarks > kMaxRemarks) continue;
-    out << cell_name(row.job) << (details[i].empty() ? "" : " (" + details[i] + ")") << ": " << row.verdict << ": "
-        << row.verdict_text << '\n';
+    const std::string text = row.job.model + ": " + row.verdict + ": " + row.verdict_text;
+    auto found = std::find_if(remarks.begin(), remarks.end(), [&](const Remark& remark) { return remark.text == text; });
+    if (found == remarks.end()) {
+      found = remarks.insert(found, {text, row.job.bits + ' ' + row.job.mode, 0});
+      if (!details[i].empty()) found->first += " (" + details[i] + ")";
+    }
+    ++found->count;
   }
-  if (num_remarks > kMaxRemarks) {
-    out << "... and " << num_remarks - kMaxRemarks << " more; the column verdict_text of the view results says why\n";
+  for (std::size_t i = 0; i < std::min(remarks.size(), kMaxRemarks); ++i) {
+    const auto& [text, first, count] = remarks[i];
+    const std::size_t colon = text.find(':');
+    out << text.substr(0, colon) << ' ' << first << (count > 1 ? " and " + std::to_string(count - 1) + " more" : "")
+        << text.substr(colon) << '\n';
+  }
+  if (remarks.size() > kMaxRemarks) {
+    out << "... and " << remarks.size() - kMaxRemarks
+        << " more; the column verdict_text of the view results says why\n";
   }
 }
 
