@@ -2,6 +2,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <sstream>
 #include <stdexcept>
 
 #include "results/commands.h"
@@ -18,11 +19,19 @@ std::string cell_name(const JobRow& job) { return job.model + ' ' + job.bits + '
 
 // "resnet18 w4a4 squant" or the first digits of an identity.
 ResultRow find_result(Connection& connection, const std::string& selector) {
-  std::vector<ResultRow> matches = select_results(connection, {});
-  std::erase_if(matches, [&](const ResultRow& row) {
-    const bool is_prefix = selector.size() >= kShortestPrefix && row.job.identity.starts_with(selector);
-    return !is_prefix && cell_name(row.job) != selector;
-  });
+  ResultFilter filter;
+  std::istringstream words(selector);
+  std::string model, bits, mode, rest;
+  if (words >> model >> bits >> mode && !(words >> rest)) {
+    filter.where = {{"model", false, {model}}, {"bits", false, {bits}}, {"mode", false, {mode}}};
+  } else if (selector.size() >= kShortestPrefix) {
+    filter.identity_prefix = selector;
+  } else {
+    throw std::invalid_argument("'" + selector + "' selects no result; write \"MODEL BITS MODE\" or at least " +
+                                std::to_string(kShortestPrefix) + " digits of the column identity");
+  }
+  const std::vector<ResultRow> matches =
+      connection.guarded("find a result", [&] { return read_results(connection, filter); });
   if (matches.size() == 1) return matches[0];
   std::string text = connection.path() + ": '" + selector + "' is " + (matches.empty() ? "no result" : "ambiguous") +
                      "; write \"MODEL BITS MODE\" or the first digits of the column identity";

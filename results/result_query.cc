@@ -85,12 +85,17 @@ std::vector<ResultRow> read_results(Connection& connection, const ResultFilter& 
   for (const Condition& condition : filter.where) {
     sql += " AND " + sql_of(condition, filter.run_id && find_column(condition.column).of_run);
   }
+  if (!filter.identity_prefix.empty()) sql += " AND r.identity BETWEEN ? AND ?";
   SQLite::Statement statement(connection.database(), sql + " ORDER BY r.job_id");
   int index = 0;
   if (filter.run_id) statement.bind(++index, *filter.run_id);
   for (const Condition& condition : filter.where) {
     const bool is_text = find_column(condition.column).is_text;
     for (const std::string& value : condition.values) bind_value(statement, ++index, is_text, value);
+  }
+  if (!filter.identity_prefix.empty()) {
+    statement.bind(++index, filter.identity_prefix);
+    statement.bind(++index, filter.identity_prefix + '~');  // after every digit and letter
   }
   Query query(statement);
   return read_rows(query);

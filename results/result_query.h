@@ -24,6 +24,7 @@ Condition parse_condition(const std::string& text);
 
 struct ResultFilter {
   std::vector<Condition> where;
+  std::string identity_prefix;         // hex digits; empty: any
   std::optional<std::int64_t> run_id;  // the jobs of this run, with its references and verdicts
 };
 // In the order the jobs were added.

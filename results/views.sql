@@ -70,26 +70,28 @@ SELECT e.model, e.bits, e.mode, y.layer, y.name, y.out_channels, y.in_channels, 
 FROM layer y JOIN evaluation e USING (evaluation_id);
 
 -- One row a job, run and worker that evaluated tiles of the job: where the numbers come from.
+-- Grouped by more than tells the rows apart, so that a condition on a job limits the tiles that are read.
 CREATE VIEW provenance AS
-SELECT e.model, e.bits, e.mode, c.run_id, c.rank,
+SELECT c.model, c.bits, c.mode, c.run_id, c.rank,
        c.num_tiles, c.num_images, c.compute_ms, c.first_finished_at, c.last_finished_at,
        r.git_commit, r.git_dirty, r.version, r.compiler, r.libraries,
        w.host, w.pid, w.device, w.device_name, w.device_uuid, w.driver, w.num_threads,
-       e.checkpoint_sha256, e.checkpoint_note,
+       c.checkpoint_sha256, c.checkpoint_note,
        (SELECT checkpoint_path FROM run_job WHERE job_id = c.job_id AND run_id = c.run_id) AS checkpoint_path,
-       e.dataset_name, e.dataset_fingerprint,
+       c.dataset_name, c.dataset_fingerprint,
        r.experiment_name, r.experiment_path, r.command_line, r.host AS coordinator_host, r.user, r.slurm_job,
        r.world_size, r.started_at, r.finished_at, r.exit_code, r.uuid AS run_uuid,
        c.identity
-FROM (SELECT j.job_id, j.identity, j.evaluation_id, k.run_id, k.rank, count(*) AS num_tiles,
-             sum(k.count) AS num_images, sum(k.compute_ms) AS compute_ms,
+FROM (SELECT j.job_id, j.identity, e.model, e.bits, e.mode, k.run_id, k.rank,
+             e.checkpoint_sha256, e.checkpoint_note, e.dataset_name, e.dataset_fingerprint,
+             count(*) AS num_tiles, sum(k.count) AS num_images, sum(k.compute_ms) AS compute_ms,
              min(k.finished_at) AS first_finished_at, max(k.finished_at) AS last_finished_at
-      FROM job j JOIN tile k
-        ON k.evaluation_id = j.evaluation_id AND k.first % j.chunk = 0
-        AND k.count = min(j.chunk, j.num_images - k.first)
-      GROUP BY j.job_id, k.run_id, k.rank) c
-JOIN evaluation e USING (evaluation_id)
-JOIN run r USING (run_id)
+      FROM job j
+      JOIN evaluation e USING (evaluation_id)
+      JOIN tile k ON k.evaluation_id = j.evaluation_id AND k.first % j.chunk = 0
+                 AND k.count = min(j.chunk, j.num_images - k.first)
+      GROUP BY j.job_id, k.run_id, k.rank, j.identity, e.model, e.bits, e.mode) c
+JOIN run r ON r.run_id = c.run_id
 JOIN worker w ON w.run_id = c.run_id AND w.rank = c.rank;
 
 -- One row a stored tile.

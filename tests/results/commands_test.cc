@@ -338,7 +338,7 @@ TEST_F(CommandsTest, ExplainNamesWhatDecidesAndWhoMadeIt) {
   const Answer answer = run("explain 'resnet18 w4a4 squant' 'resnet18 w4 squant' --db a.sqlite");
   EXPECT_EQ(answer.code, 0);
   EXPECT_THAT(answer.text, HasSubstr("Two different jobs"));
-  const Answer same = run("explain 'resnet18 w4a4 squant' 'job resnet18 w4a4' --db a.sqlite");
+  const Answer same = run("explain 'resnet18 w4a4 squant' job-resnet18-w4a4 --db a.sqlite");
   EXPECT_THAT(same.text, HasSubstr("One job, the same logits to the bit."));
   JobRow other = exact_;
   other.identity = "other identity";
@@ -349,7 +349,7 @@ TEST_F(CommandsTest, ExplainNamesWhatDecidesAndWhoMadeIt) {
                   .text,
               HasSubstr("decides,dataset/fingerprint,,ff\n"));
   EXPECT_EQ(run("explain 'resnet18 w4a4 squant' 'vgg w4a4 squant' --db a.sqlite").code, 2);
-  EXPECT_THAT(run("explain 'job ' 'resnet18 w4 squant' --db a.sqlite").text, HasSubstr("ambiguous"));
+  EXPECT_THAT(run("explain job- 'resnet18 w4 squant' --db a.sqlite").text, HasSubstr("ambiguous"));
 }
 
 TEST_F(CommandsTest, DoctorFindsSumsThatAreNotThoseOfTheTiles) {

@@ -54,7 +54,7 @@ JobRow sample_job(const std::string& model, const std::string& bits, const std::
                   std::int64_t chunk) {
   JobRow job;
   job.evaluation = "evaluation " + model + ' ' + bits + ' ' + mode;
-  job.identity = "job " + model + ' ' + bits + ' ' + mode + ' ' + std::to_string(num_images);
+  job.identity = "job-" + model + '-' + bits + '-' + mode + '-' + std::to_string(num_images);
   job.config_json = R"({"model":")" + model + R"(","num_images":)" + std::to_string(num_images) + "}";
   job.model = model;
   job.bits = bits;
