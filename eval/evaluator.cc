@@ -1,0 +1,426 @@
+#include "eval/evaluator.h"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <fstream>
+#include <list>
+#include <set>
+#include <span>
+#include <stdexcept>
+#include <utility>
+
+#include "eval/checkpoint/checkpoint.h"
+#include "eval/engine/engine.h"
+#include "eval/engine/integer_engine.h"
+#include "eval/logits_digest.h"
+
+namespace squant::eval {
+namespace {
+
+double elapsed_ms(std::chrono::steady_clock::time_point since) {
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - since).count();
+}
+
+// What was used last stays, up to a number of bytes; the entry just asked for always does.
+template <typename Value>
+class LeastRecentlyUsed {
+ public:
+  explicit LeastRecentlyUsed(std::int64_t budget_bytes) : budget_(budget_bytes) {}
+
+  std::shared_ptr<Value> find(const std::string& key) {
+    for (auto entry = entries_.begin(); entry != entries_.end(); ++entry) {
+      if (entry->key == key) {
+        entries_.splice(entries_.begin(), entries_, entry);
+        return entries_.front().value;
+      }
+    }
+    return nullptr;
+  }
+  void insert(const std::string& key, std::shared_ptr<Value> value, std::int64_t bytes) {
+    entries_.push_front({key, std::move(value), bytes});
+    used_ += bytes;
+    while (used_ > budget_ && entries_.size() > 1) {
+      used_ -= entries_.back().bytes;
+      entries_.pop_back();
+    }
+  }
+
+ private:
+  struct Entry {
+    std::string key;
+    std::shared_ptr<Value> value;
+    std::int64_t bytes = 0;
+  };
+  std::int64_t budget_;
+  std::int64_t used_ = 0;
+  std::list<Entry> entries_;
+};
+
+void check_job(const Job& job) {
+  const std::string what = "job " + job.model + " w" + std::to_string(job.weight_bits) + "a" +
+                           std::to_string(job.activation_bits) + ": ";
+  const auto check_bits = [&](int bits, const char* of) {
+    if (bits != 0 && (bits < quant::kMinBits || bits > quant::kMaxBits)) {
+      throw std::invalid_argument(what + of + " bits must be 0 (float) or in [" + std::to_string(quant::kMinBits) +
+                                  ", " + std::to_string(quant::kMaxBits) + "], got " + std::to_string(bits));
+    }
+  };
+  check_bits(job.weight_bits, "weight");
+  check_bits(job.activation_bits, "activation");
+  if (job.activation_bits > 0 && job.weight_bits == 0) {
+    throw std::invalid_argument(what + "quantized activations need quantized weights");
+  }
+  if (job.activation_bits > 0 && !(job.sigma > 0 && std::isfinite(job.sigma))) {
+    throw std::invalid_argument(what + "sigma must be positive, got " + std::to_string(job.sigma));
+  }
+}
+
+quant::SquantOptions squant_options(const Job& job, int num_threads) {
+  quant::SquantOptions options;
+  options.bits = job.weight_bits;
+  options.mode = job.mode;
+  options.rounding = job.rounding;
+  options.num_threads = num_threads;
+  return options;
+}
+
+std::vector<quant::SquantTensor> squant_tensors(const Model& model, QuantizedWeights& weights) {
+  std::vector<quant::SquantTensor> tensors;
+  for (QuantizedLayer& layer : weights.layers) {
+    tensors.push_back({layer.name + ".weight", layer.shape, model.weights.at(layer.name + ".weight").values.data(),
+                       layer.codes.data(), layer.scale.data(), layer.zero_point.data()});
+  }
+  return tensors;
+}
+
+// Median of `repeats` runs after one warm-up.
+double median_ms(int repeats, const std::function<void()>& work) {
+  work();
+  std::vector<double> times;
+  for (int i = 0; i < std::max(1, repeats); ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    work();
+    times.push_back(elapsed_ms(start));
+  }
+  const auto middle = times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2);
+  std::nth_element(times.begin(), middle, times.end());
+  return *middle;
+}
+
+std::string text_of(double value) {
+  std::array<char, 40> text{};
+  std::snprintf(text.data(), text.size(), "%a", value);
+  return text.data();
+}
+
+// Everything of a job that decides its engine.
+std::string engine_key(const Job& job, const std::vector<quant::ActivationRange>& ranges) {
+  std::string key = job.model + '\n' + job.checkpoint + '\n' + job.checkpoint_sha256 + '\n' +
+                    std::to_string(job.weight_bits) + ' ' + std::to_string(job.activation_bits) + ' ' +
+                    std::to_string(static_cast<int>(job.mode)) + ' ' + std::to_string(static_cast<int>(job.rounding)) +
+                    ' ' + std::to_string(static_cast<int>(job.engine));
+  for (const quant::ActivationRange& range : ranges) {
+    key += ' ' + text_of(range.min) + ' ' + text_of(range.max);
+  }
+  return key;
+}
+
+struct PreparedEngine {
+  std::unique_ptr<Engine> engine;
+  std::vector<IntegerLayerFacts> layers;  // integer engines only
+};
+
+std::int64_t weight_bytes(const Model& model) {
+  std::int64_t bytes = 0;
+  for (const auto& [name, tensor] : model.weights) {
+    bytes += static_cast<std::int64_t>(tensor.values.size() * sizeof(float));
+  }
+  return bytes;
+}
+
+std::pair<std::shared_ptr<PreparedEngine>, std::int64_t> build_engine(const Job& job, const Model& model,
+                                                                      const QuantizedWeights* weights,
+                                                                      std::vector<quant::ActivationRange> ranges) {
+  auto result = std::make_shared<PreparedEngine>();
+  ActivationSettings activations;
+  activations.bits = job.activation_bits;
+  activations.rounding = job.rounding;
+  activations.ranges = std::move(ranges);
+  if (job.activation_bits == 0 || job.engine == EngineChoice::kSimulated) {
+    result->engine = make_float_engine(model, weights, activations);
+    return {result, weight_bytes(model)};
+  }
+  auto engine = std::make_unique<IntegerEngine>(model, *weights, activations);
+  const std::int64_t bytes = engine->memory_bytes();
+  result->layers = engine->layer_facts();
+  result->engine = std::move(engine);
+  return {result, bytes};
+}
+
+// Counts one image. Of equal logits the lower class wins; a label whose logit is no number is wrong.
+void count_image(std::span<const float> logits, std::int32_t label, TileCounts& counts) {
+  const float own = logits[static_cast<std::size_t>(label)];
+  if (std::isnan(own)) {
+    return;
+  }
+  std::int64_t rank = 0;
+  for (std::size_t c = 0; c < logits.size(); ++c) {
+    rank += logits[c] > own || (logits[c] == own && c < static_cast<std::size_t>(label)) ? 1 : 0;
+  }
+  counts.num_top1 += rank < 1 ? 1 : 0;
+  counts.num_top5 += rank < 5 ? 1 : 0;
+}
+
+std::string dataset_key(const DatasetSpec& spec) {
+  return spec.format + '\n' + spec.images + '\n' + spec.labels + '\n' + spec.cache;
+}
+
+}  // namespace
+
+struct Evaluator::Impl {
+  explicit Impl(const EvaluatorOptions& from)
+      : options(from), models(from.memory_budget / 4), engines(from.memory_budget - from.memory_budget / 4) {}
+
+  std::shared_ptr<const Model> model(const Job& job) {
+    const std::string key = job.model + '\n' + job.checkpoint + '\n' + job.checkpoint_sha256;
+    if (auto known = models.find(key)) {
+      return known;
+    }
+    Checkpoint checkpoint = load_checkpoint(job.checkpoint);
+    if (!job.checkpoint_sha256.empty() && checkpoint.sha256 != job.checkpoint_sha256) {
+      throw std::invalid_argument("checkpoint " + job.checkpoint + " has the SHA-256 " + checkpoint.sha256 +
+                                  ", but the plan was made for " + job.checkpoint_sha256 +
+                                  ": the file was changed, or this machine has another one");
+    }
+    auto loaded = std::make_shared<const Model>(make_model(job.model, std::move(checkpoint.tensors), job.checkpoint));
+    models.insert(key, loaded, weight_bytes(*loaded));
+    return loaded;
+  }
+
+  std::shared_ptr<PreparedEngine> engine(const Job& job, const std::vector<quant::ActivationRange>& ranges) {
+    const std::string key = engine_key(job, ranges);
+    if (auto known = engines.find(key)) {
+      return known;
+    }
+    check_job(job);
+    const std::shared_ptr<const Model> of = model(job);
+    QuantizedWeights weights;
+    if (job.weight_bits > 0) {
+      weights = quantize_weights(*of, squant_options(job, options.num_threads));
+    }
+    return insert(key, job, *of, job.weight_bits > 0 ? &weights : nullptr, ranges);
+  }
+
+  std::shared_ptr<PreparedEngine> insert(const std::string& key, const Job& job, const Model& of,
+                                         const QuantizedWeights* weights,
+                                         const std::vector<quant::ActivationRange>& ranges) {
+    auto [built, bytes] = build_engine(job, of, weights, ranges);
+    engines.insert(key, built, bytes);
+    return built;
+  }
+
+  Dataset& dataset(const DatasetSpec& spec) {
+    const std::string key = dataset_key(spec);
+    if (open_dataset_ == nullptr || key != dataset_key_) {
+      chunks_.clear();
+      open_dataset_ = open_dataset(spec);
+      dataset_key_ = key;
+    }
+    return *open_dataset_;
+  }
+
+  // Decoded once for all jobs with this input shape, and kept for the next call that asks for the same images.
+  const ImageChunk& chunk(const DatasetSpec& spec, std::int64_t first, std::int64_t count, const Shape& shape,
+                          Tile& tile) {
+    Dataset& from = dataset(spec);
+    if (!chunks_.empty() && (chunks_.front().first != first || chunks_.front().count != count)) {
+      chunks_.clear();
+    }
+    for (const ImageChunk& known : chunks_) {
+      if (known.shape == shape) {
+        return known;
+      }
+    }
+    const auto start = std::chrono::steady_clock::now();
+    chunks_.push_back(from.load(first, count, shape, options.num_threads));
+    tile.load_ms += elapsed_ms(start);
+    return chunks_.back();
+  }
+
+  // Images for one call of an engine. Exact engines take them one by one, whatever the batch; for LibTorch's operators
+  // the largest activation should stay in the caches.
+  std::int64_t batch_size(const ModelInfo& info, bool exact) const {
+    if (options.batch_size > 0) {
+      return options.batch_size;
+    }
+    constexpr std::int64_t kActivationBytes = 24 << 20;
+    constexpr std::int64_t kMostImages = 64;
+    if (exact) {
+      return 16 * std::max(kMostImages, std::int64_t{omp_get_max_threads()});
+    }
+    std::int64_t largest = 1;
+    const Graph graph = info.build();
+    for (const Node& node : graph.nodes()) {
+      largest = std::max(largest, node.shape.size() * 4);
+    }
+    return std::clamp(kActivationBytes / largest, std::int64_t{4}, kMostImages);
+  }
+
+  TileCounts run(const TileJob& tile_job, const ImageChunk& images, const ModelInfo& info) {
+    const std::shared_ptr<PreparedEngine> prepared = engine(tile_job.job, tile_job.ranges);
+    TileCounts counts;
+    counts.num_images = images.count;
+    counts.num_broken = static_cast<std::int64_t>(images.broken.size());
+    counts.has_digest = prepared->engine->exact();
+    const auto classes = static_cast<std::size_t>(info.num_classes);
+    std::vector<bool> broken(static_cast<std::size_t>(images.count), false);
+    for (const std::int64_t index : images.broken) {
+      broken.at(static_cast<std::size_t>(index - images.first)) = true;
+    }
+    const std::int64_t batch = std::min(images.count, batch_size(info, counts.has_digest));
+    std::vector<float> logits(static_cast<std::size_t>(batch) * classes);
+    for (std::int64_t begin = 0; begin < images.count; begin += batch) {
+      const std::int64_t n = std::min(batch, images.count - begin);
+      const auto start = std::chrono::steady_clock::now();
+      prepared->engine->run_pixels(images.pixels.data() + begin * images.shape.size(), n, logits.data());
+      counts.compute_ms += elapsed_ms(start);
+      for (std::int64_t i = 0; i < n; ++i) {
+        const auto at = static_cast<std::size_t>(begin + i);
+        if (broken[at]) {
+          continue;
+        }
+        const std::int32_t label = images.labels[at];
+        if (label < 0 || static_cast<std::size_t>(label) >= classes) {
+          throw std::invalid_argument("image " + std::to_string(images.first + begin + i) + " has the label " +
+                                      std::to_string(label) + ", but " + info.name + " knows the classes 0 to " +
+                                      std::to_string(classes - 1) + ": is this the network's data set?");
+        }
+        const std::span<const float> own(logits.data() + static_cast<std::size_t>(i) * classes, classes);
+        count_image(own, label, counts);
+        if (counts.has_digest) {
+          counts.digest += image_digest(own, images.first + begin + i);
+        }
+      }
+    }
+    return counts;
+  }
+
+  EvaluatorOptions options;
+  LeastRecentlyUsed<const Model> models;
+  LeastRecentlyUsed<PreparedEngine> engines;
+
+ private:
+  std::unique_ptr<Dataset> open_dataset_;
+  std::string dataset_key_;
+  std::list<ImageChunk> chunks_;  // one per shape, of the same images
+};
+
+Evaluator::Evaluator(const EvaluatorOptions& options) {
+  if (options.device != "cpu") {
+    throw std::invalid_argument("evaluator: unknown device \"" + options.device + "\"; known are: cpu");
+  }
+  impl_ = std::make_unique<Impl>(options);
+  set_engine_threads(options.num_threads);
+}
+
+Evaluator::~Evaluator() = default;
+
+Preparation Evaluator::prepare(const Job& job) {
+  check_job(job);
+  const std::shared_ptr<const Model> model = impl_->model(job);
+  Preparation result;
+  QuantizedWeights weights;
+  if (job.weight_bits > 0) {
+    const quant::SquantOptions options = squant_options(job, impl_->options.num_threads);
+    weights = quantize_weights(*model, options);
+    const std::vector<quant::SquantTensor> tensors = squant_tensors(*model, weights);
+    result.quantize_ms = median_ms(impl_->options.quantize_repeats, [&] { quant::squant_cpu(tensors, options); });
+    for (const quant::SquantTensor& tensor : tensors) {
+      LayerFacts facts;
+      facts.quantize_ms =
+          median_ms(impl_->options.quantize_repeats, [&] { quant::squant_cpu(std::span(&tensor, 1), options); });
+      facts.errors = quant::squant_errors(tensor, options);
+      result.layers.push_back(std::move(facts));
+    }
+  }
+  if (job.activation_bits > 0) {
+    const auto start = std::chrono::steady_clock::now();
+    result.ranges =
+        calibrate(*model, weights, job.activation_bits, job.rounding, job.sigma, job.calibration_images);
+    result.calibrate_ms = elapsed_ms(start);
+  }
+  const std::string key = engine_key(job, result.ranges);
+  std::shared_ptr<PreparedEngine> engine = impl_->engines.find(key);
+  if (engine == nullptr) {
+    engine = impl_->insert(key, job, *model, job.weight_bits > 0 ? &weights : nullptr, result.ranges);
+  }
+  result.engine = engine->engine->name();
+  result.exact = engine->engine->exact();
+  const std::vector<int> layers = model->graph.layers();
+  result.layers.resize(layers.size());
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const Node& node = model->graph.node(layers[i]);
+    LayerFacts& facts = result.layers[i];
+    facts.name = node.name;
+    facts.shape = quant::weight_shape(model->weights.at(node.name + ".weight").shape, node.name + ".weight");
+    facts.input_range = result.ranges.empty() ? quant::ActivationRange{} : result.ranges[i];
+    facts.kernel = engine->layers.empty() ? "float" : engine->layers[i].kernel;
+    facts.sum_bound = engine->layers.empty() ? 0 : engine->layers[i].sum_bound;
+    result.num_weights += facts.shape.size();
+  }
+  return result;
+}
+
+Evaluator::Tile Evaluator::run_tile(const DatasetSpec& dataset, std::int64_t first, std::int64_t count,
+                                    const std::vector<TileJob>& jobs,
+                                    const std::function<void(std::size_t)>& progress) {
+  Tile tile;
+  std::set<std::string> broken;
+  for (std::size_t i = 0; i < jobs.size(); ++i) {
+    const auto guarded = [](const auto& work) {
+      TileResult result;
+      try {
+        result.counts = work();
+      } catch (const std::exception& error) {
+        result.error = error.what();
+      }
+      return result;
+    };
+    const ModelInfo* info = nullptr;
+    TileResult result = guarded([&] {
+      info = &model_info(jobs[i].job.model);
+      return TileCounts{};
+    });
+    if (info != nullptr) {
+      // Images that cannot be loaded are every job's problem: this may throw.
+      const ImageChunk& images = impl_->chunk(dataset, first, count, info->input, tile);
+      broken.insert(images.broken_why.begin(), images.broken_why.end());
+      result = guarded([&] { return impl_->run(jobs[i], images, *info); });
+    }
+    tile.results.push_back(std::move(result));
+    if (progress) {
+      progress(i);
+    }
+  }
+  tile.broken.assign(broken.begin(), broken.end());
+  return tile;
+}
+
+std::string Evaluator::device_name() const {
+  std::ifstream file("/proc/cpuinfo");
+  std::string line;
+  while (std::getline(file, line)) {
+    const std::size_t colon = line.find(": ");
+    if (line.starts_with("model name") && colon != std::string::npos) {
+      return line.substr(colon + 2);
+    }
+  }
+  return "cpu";
+}
+
+}  // namespace squant::eval
