@@ -198,7 +198,7 @@ void Scheduler::lose(int worker, const std::string& why) {
   state.model = kNone;
   last_alive_ = now_;
   --num_alive_;
-  commands_.push_back(DropWorker{worker, why});
+  commands_.push_back(DropWorker{worker, why, state.banned});
   if (state.task == 0) return;
   Task& task = tasks_.at(state.task);
   running_tiles_.erase({task.started, state.task});

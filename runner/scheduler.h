@@ -86,7 +86,8 @@ struct JobFinished { int job = 0; };
 struct TryFailed { int worker = 0; int job = 0; int attempt = 0; std::string reason; };
 // No more tries: the job has failed.
 struct GiveUp { int worker = 0; int job = 0; std::string reason; };
-struct DropWorker { int worker = 0; std::string why; };
+// Nothing more is given to it; `for_good`: not even when it comes back.
+struct DropWorker { int worker = 0; std::string why; bool for_good = false; };
 // Two workers gave different answers to one cell of an exact job: hardware or software is at fault.
 struct Contradiction { int job = 0; int chunk = 0; int first_worker = 0; int second_worker = 0; };
 enum class FinishReason : std::uint8_t { kComplete, kDrained, kTooManyFailures, kNoWorkers };

@@ -1,0 +1,58 @@
+// squant-sweep: every rank of mpirun runs this program; rank 0 coordinates, the others work.
+#include <cstdio>
+#include <exception>
+#include <string>
+#include <vector>
+
+#include "runner/logging.h"
+#include "runner/options.h"
+#include "runner/process.h"
+#include "runner/sweep.h"
+#include "runner/transport.h"
+
+namespace {
+
+using namespace squant::runner;
+
+// Wrong use is found by every rank alike and before MPI is up: rank 0 speaks for all. The others end without an error, or
+// mpirun would kill rank 0 before it has spoken.
+int end_early(int rank, int exit_code, const std::string& out, const std::string& err) {
+  if (rank != 0) return 0;
+  std::fputs(out.c_str(), stdout);
+  std::fputs(err.c_str(), stderr);
+  return exit_code;
+}
+
+int run(int argc, char** argv) {
+  const std::vector<std::string> arguments(argv, argv + argc);
+  const Launch launch = detect_launch();
+  const ParsedOptions parsed = parse_options(arguments);
+  if (!parsed.options) return end_early(launch.rank, parsed.exit_code, parsed.out, parsed.err);
+  const Options& options = *parsed.options;
+  try {
+    resolve_device(options.device);
+    set_up_logging(options, launch.rank);
+  } catch (const std::invalid_argument& error) {
+    return end_early(launch.rank, kExitWrongUse, "", std::string("squant-sweep: ") + error.what() + "\n");
+  }
+  if (!launch.by_mpi && launch.size > 1) {
+    return end_early(launch.rank, kExitWrongUse, "",
+                     "squant-sweep: srun started " + std::to_string(launch.size) +
+                         " processes that do not know of each other: use srun --mpi=pmix, or mpirun\n");
+  }
+  catch_signals();
+  Rank rank = join_ranks(options, &argc, &argv);
+  return rank.rank == 0 ? run_coordinator_rank(rank, options, arguments) : run_worker_rank(rank, options);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  seconds_since_start();
+  try {
+    return run(argc, argv);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "squant-sweep: rank %d: %s\n", detect_launch().rank, error.what());
+    leave(kExitWrongUse);
+  }
+}

@@ -1,0 +1,311 @@
+#include "runner/messages.h"
+
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <stdexcept>
+#include <type_traits>
+#include <utility>
+
+namespace squant::runner {
+namespace {
+
+using nlohmann::json;
+
+// --- eval's types, as arrays of fields in a fixed order: both ends are the same program (Hello::program).
+
+json put(const quant::ActivationRange& range) { return json::array({range.min, range.max}); }
+
+json put(const std::vector<quant::ActivationRange>& ranges) {
+  json list = json::array();
+  for (const quant::ActivationRange& range : ranges) list.push_back(put(range));
+  return list;
+}
+
+json put(const eval::Job& job) {
+  return json::array({job.model, job.checkpoint, job.checkpoint_sha256, job.weight_bits, job.activation_bits,
+                      static_cast<int>(job.mode), static_cast<int>(job.rounding), job.sigma, job.calibration_images,
+                      static_cast<int>(job.engine)});
+}
+
+json put(const eval::LayerFacts& layer) {
+  return json::array({layer.name, layer.shape.out, layer.shape.in, layer.shape.kernel, layer.quantize_ms,
+                      layer.errors.squared, layer.errors.max_kernel, layer.errors.max_channel, put(layer.input_range),
+                      layer.sum_bound, layer.kernel});
+}
+
+json put(const eval::Preparation& preparation) {
+  json layers = json::array();
+  for (const eval::LayerFacts& layer : preparation.layers) layers.push_back(put(layer));
+  return json::array({put(preparation.ranges), std::move(layers), preparation.quantize_ms, preparation.calibrate_ms,
+                      preparation.num_weights, preparation.engine, preparation.exact});
+}
+
+json put(const eval::Evaluator::Tile& tile) {
+  json results = json::array();
+  for (const eval::Evaluator::TileResult& result : tile.results) {
+    const eval::TileCounts& counts = result.counts;
+    results.push_back(json::array({counts.num_images, counts.num_top1, counts.num_top5, counts.num_broken,
+                                   counts.has_digest, counts.digest.low, counts.digest.high, counts.compute_ms,
+                                   result.error}));
+  }
+  return json::array({tile.load_ms, tile.broken, std::move(results)});
+}
+
+// Reads the fields of an array in order; every one of them must be used.
+class Fields {
+ public:
+  explicit Fields(const json& array) : array_(array) {
+    if (!array.is_array()) throw std::invalid_argument("an array was expected");
+  }
+  const json& next() { return array_.at(index_++); }
+  template <typename T>
+  T get() {
+    const json& field = next();
+    if constexpr (std::is_same_v<T, std::string>) {
+      return field.get_ref<const std::string&>();
+    } else if constexpr (std::is_same_v<T, bool>) {
+      return field.get_ref<const bool&>();
+    } else if constexpr (std::is_integral_v<T>) {
+      return integer<T>(field);
+    } else {
+      if (!field.is_number()) throw std::invalid_argument("a number was expected");
+      return field.get<T>();
+    }
+  }
+  template <typename Enum>
+  Enum get_enum(Enum last) {
+    const int value = get<int>();
+    if (value < 0 || value > static_cast<int>(last)) throw std::invalid_argument("an enumerator is out of range");
+    return static_cast<Enum>(value);
+  }
+  void end() const {
+    if (index_ != array_.size()) throw std::invalid_argument("a message has too many fields");
+  }
+
+ private:
+  template <typename T>
+  static T integer(const json& field) {
+    if (!field.is_number_integer()) throw std::invalid_argument("an integer was expected");
+    if (field.is_number_unsigned()) {
+      const auto value = field.get<std::uint64_t>();
+      if (!std::in_range<T>(value)) throw std::invalid_argument("an integer is out of range");
+      return static_cast<T>(value);
+    }
+    const auto value = field.get<std::int64_t>();
+    if (!std::in_range<T>(value)) throw std::invalid_argument("an integer is out of range");
+    return static_cast<T>(value);
+  }
+
+  const json& array_;
+  std::size_t index_ = 0;
+};
+
+template <typename T, typename Get>
+std::vector<T> get_list(const json& array, Get get) {
+  if (!array.is_array()) throw std::invalid_argument("an array was expected");
+  std::vector<T> list;
+  list.reserve(array.size());
+  for (const json& element : array) list.push_back(get(element));
+  return list;
+}
+
+quant::ActivationRange get_range(const json& array) {
+  Fields fields(array);
+  const quant::ActivationRange range{fields.get<float>(), fields.get<float>()};
+  fields.end();
+  return range;
+}
+
+std::vector<quant::ActivationRange> get_ranges(const json& array) {
+  return get_list<quant::ActivationRange>(array, get_range);
+}
+
+eval::Job get_job(const json& array) {
+  Fields fields(array);
+  eval::Job job;
+  job.model = fields.get<std::string>();
+  job.checkpoint = fields.get<std::string>();
+  job.checkpoint_sha256 = fields.get<std::string>();
+  job.weight_bits = fields.get<int>();
+  job.activation_bits = fields.get<int>();
+  job.mode = fields.get_enum(quant::Mode::kEKC);
+  job.rounding = fields.get_enum(quant::Rounding::kPaper);
+  job.sigma = fields.get<double>();
+  job.calibration_images = fields.get<std::int64_t>();
+  job.engine = fields.get_enum(eval::EngineChoice::kSimulated);
+  fields.end();
+  return job;
+}
+
+eval::LayerFacts get_layer(const json& array) {
+  Fields fields(array);
+  eval::LayerFacts layer;
+  layer.name = fields.get<std::string>();
+  layer.shape.out = fields.get<std::int64_t>();
+  layer.shape.in = fields.get<std::int64_t>();
+  layer.shape.kernel = fields.get<std::int64_t>();
+  layer.quantize_ms = fields.get<double>();
+  layer.errors.squared = fields.get<double>();
+  layer.errors.max_kernel = fields.get<double>();
+  layer.errors.max_channel = fields.get<double>();
+  layer.input_range = get_range(fields.next());
+  layer.sum_bound = fields.get<double>();
+  layer.kernel = fields.get<std::string>();
+  fields.end();
+  return layer;
+}
+
+eval::Preparation get_preparation(const json& array) {
+  Fields fields(array);
+  eval::Preparation preparation;
+  preparation.ranges = get_ranges(fields.next());
+  preparation.layers = get_list<eval::LayerFacts>(fields.next(), get_layer);
+  preparation.quantize_ms = fields.get<double>();
+  preparation.calibrate_ms = fields.get<double>();
+  preparation.num_weights = fields.get<std::int64_t>();
+  preparation.engine = fields.get<std::string>();
+  preparation.exact = fields.get<bool>();
+  fields.end();
+  return preparation;
+}
+
+eval::Evaluator::TileResult get_result(const json& array) {
+  Fields fields(array);
+  eval::Evaluator::TileResult result;
+  eval::TileCounts& counts = result.counts;
+  counts.num_images = fields.get<std::int64_t>();
+  counts.num_top1 = fields.get<std::int64_t>();
+  counts.num_top5 = fields.get<std::int64_t>();
+  counts.num_broken = fields.get<std::int64_t>();
+  counts.has_digest = fields.get<bool>();
+  counts.digest.low = fields.get<std::uint64_t>();
+  counts.digest.high = fields.get<std::uint64_t>();
+  counts.compute_ms = fields.get<double>();
+  result.error = fields.get<std::string>();
+  fields.end();
+  return result;
+}
+
+std::string get_text(const json& text) { return text.get_ref<const std::string&>(); }
+
+eval::Evaluator::Tile get_tile(const json& array) {
+  Fields fields(array);
+  eval::Evaluator::Tile tile;
+  tile.load_ms = fields.get<double>();
+  tile.broken = get_list<std::string>(fields.next(), get_text);
+  tile.results = get_list<eval::Evaluator::TileResult>(fields.next(), get_result);
+  fields.end();
+  return tile;
+}
+
+// --- messages: the first field is the position of the type in Message
+
+json body(const Hello& m) {
+  return json::array({m.program, m.host, m.pid, m.device, m.device_name, m.device_uuid, m.driver, m.num_threads, m.note});
+}
+json body(const Beat& m) { return json::array({m.task}); }
+json body(const Prepared& m) { return json::array({m.task, put(m.preparation)}); }
+json body(const TileAnswer& m) { return json::array({m.task, put(m.tile), m.log_tail}); }
+json body(const TaskError& m) { return json::array({m.task, m.reason, m.log_tail}); }
+json body(const Farewell&) { return json::array(); }
+json body(const Ack&) { return json::array(); }
+json body(const DatasetInfo& m) {
+  return json::array({m.dataset, m.spec.format, m.spec.images, m.spec.labels, m.spec.cache});
+}
+json body(const JobInfo& m) { return json::array({m.job, put(m.spec), m.repeats, put(m.ranges)}); }
+json body(const PrepareTask& m) { return json::array({m.task, m.job}); }
+json body(const TileTask& m) { return json::array({m.task, m.dataset, m.first, m.count, m.jobs}); }
+json body(const Leave& m) { return json::array({m.abort_follows, m.why}); }
+
+void read(Fields& fields, Hello& m) {
+  m.program = fields.get<std::string>();
+  m.host = fields.get<std::string>();
+  m.pid = fields.get<int>();
+  m.device = fields.get<std::string>();
+  m.device_name = fields.get<std::string>();
+  m.device_uuid = fields.get<std::string>();
+  m.driver = fields.get<std::string>();
+  m.num_threads = fields.get<int>();
+  m.note = fields.get<std::string>();
+}
+void read(Fields& fields, Beat& m) { m.task = fields.get<std::int64_t>(); }
+void read(Fields& fields, Prepared& m) {
+  m.task = fields.get<std::int64_t>();
+  m.preparation = get_preparation(fields.next());
+}
+void read(Fields& fields, TileAnswer& m) {
+  m.task = fields.get<std::int64_t>();
+  m.tile = get_tile(fields.next());
+  m.log_tail = fields.get<std::string>();
+}
+void read(Fields& fields, TaskError& m) {
+  m.task = fields.get<std::int64_t>();
+  m.reason = fields.get<std::string>();
+  m.log_tail = fields.get<std::string>();
+}
+void read(Fields&, Farewell&) {}
+void read(Fields&, Ack&) {}
+void read(Fields& fields, DatasetInfo& m) {
+  m.dataset = fields.get<int>();
+  m.spec.format = fields.get<std::string>();
+  m.spec.images = fields.get<std::string>();
+  m.spec.labels = fields.get<std::string>();
+  m.spec.cache = fields.get<std::string>();
+}
+void read(Fields& fields, JobInfo& m) {
+  m.job = fields.get<int>();
+  m.spec = get_job(fields.next());
+  m.repeats = fields.get<int>();
+  m.ranges = get_ranges(fields.next());
+}
+void read(Fields& fields, PrepareTask& m) {
+  m.task = fields.get<std::int64_t>();
+  m.job = fields.get<int>();
+}
+void read(Fields& fields, TileTask& m) {
+  m.task = fields.get<std::int64_t>();
+  m.dataset = fields.get<int>();
+  m.first = fields.get<std::int64_t>();
+  m.count = fields.get<std::int64_t>();
+  m.jobs = get_list<int>(fields.next(), [](const json& job) { return job.get<int>(); });
+}
+void read(Fields& fields, Leave& m) {
+  m.abort_follows = fields.get<bool>();
+  m.why = fields.get<std::string>();
+}
+
+template <std::size_t Index = 0>
+Message decode_as(std::size_t index, const json& array) {
+  if constexpr (Index == std::variant_size_v<Message>) {
+    throw std::invalid_argument("unknown kind of message");
+  } else {
+    if (index != Index) return decode_as<Index + 1>(index, array);
+    std::variant_alternative_t<Index, Message> message;
+    Fields fields(array);
+    read(fields, message);
+    fields.end();
+    return message;
+  }
+}
+
+}  // namespace
+
+Bytes encode(const Message& message) {
+  json fields = std::visit([](const auto& one) { return body(one); }, message);
+  return json::to_cbor(json::array({message.index(), std::move(fields)}));
+}
+
+Message decode(std::span<const std::uint8_t> bytes) {
+  try {
+    const json array = json::from_cbor(bytes.begin(), bytes.end());
+    Fields fields(array);
+    const auto index = fields.get<std::size_t>();
+    Message message = decode_as(index, fields.next());
+    fields.end();
+    return message;
+  } catch (const std::exception& error) {
+    throw std::invalid_argument(std::string("not a message of this program: ") + error.what());
+  }
+}
+
+}  // namespace squant::runner

@@ -1,0 +1,47 @@
+// The command line of squant-sweep.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace squant::runner {
+
+struct Options {
+  std::string experiment;
+  std::string db = "results.sqlite";
+  std::vector<std::string> set;  // KEY=VALUE over the file
+  std::vector<std::string> only, where, exclude_where;
+  std::int64_t images = 0;  // 0: as the file says
+  bool dry_run = false;
+  std::string device = "auto";
+  int threads = 0;  // of each worker; 0: its share of the host's processors
+  int batch = 0;    // 0: chosen by the program
+  bool force = false;
+  bool retry_failed = false;
+  bool only_failed = false;
+  int max_failures = 0;  // 0: no limit
+  bool takeover = false;
+  bool quiet = false;
+  bool verbose = false;
+  std::string log_file;
+  std::string progress = "auto";
+  double time_budget_s = 0;  // 0: none
+  double worker_timeout_s = 60;
+  bool repeat_slow_tiles = false;
+};
+
+struct ParsedOptions {
+  std::optional<Options> options;  // none: the program ends with `exit_code` after printing
+  int exit_code = 0;
+  std::string out, err;  // for standard output and standard error
+};
+
+// arguments[0] is the program. Never throws and prints nothing.
+ParsedOptions parse_options(const std::vector<std::string>& arguments);
+
+// "auto" and "cpu" give "cpu". Throws std::invalid_argument for a device that this program cannot compute on.
+std::string resolve_device(const std::string& device);
+
+}  // namespace squant::runner

@@ -1,0 +1,72 @@
+// What a rank of squant-sweep is made of: its clock, its signals, its share of the host.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runner/executor.h"
+#include "runner/options.h"
+#include "runner/transport.h"
+#include "runner/worker.h"
+
+namespace squant::runner {
+
+enum ExitCode : int {
+  kExitGood = 0,
+  kExitFailed = 1,        // a verdict or a job
+  kExitWrongUse = 2,      // or bad input
+  kExitWorkLeft = 3,
+  kExitNotStored = 4,
+};
+
+double seconds_since_start();
+
+// SIGINT, SIGTERM and SIGUSR1 do nothing but raise a flag from now on.
+void catch_signals();
+bool stop_requested();       // SIGINT, SIGTERM
+int stop_signal();
+bool drain_requested();      // SIGUSR1
+
+// How long to sleep between looks for messages: short after something happened, then longer and longer. Blocking MPI calls
+// would burn a core.
+class Pacer {
+ public:
+  double next(bool active);
+
+ private:
+  double sleep_s_ = 0;
+};
+
+// This process among the others.
+struct Rank {
+  Launch launch;
+  std::unique_ptr<MpiTransport> mpi;  // none: started without a launcher
+  int rank = 0;
+  int size = 1;
+  int num_threads = 1;  // of its worker
+  std::string note;     // about the affinity
+};
+// Starts MPI where there is a launcher, and finds this rank's share of its host. Collective.
+Rank join_ranks(const Options& options, int* argc, char*** argv);
+
+// A worker with its executor; `waker` is woken when work is done.
+class LocalWorker {
+ public:
+  LocalWorker(Transport& transport, const Rank& rank, const Options& options, Waker& waker);
+  Worker& worker() { return worker_; }
+  bool busy() const { return executor_.busy(); }
+
+ private:
+  ThreadExecutor executor_;
+  Worker worker_;
+};
+
+// The life of a rank other than 0. Returns the exit code.
+int run_worker_rank(Rank& rank, const Options& options);
+
+// Ends the process at once; work in other threads is not waited for.
+[[noreturn]] void leave(int exit_code);
+
+}  // namespace squant::runner
