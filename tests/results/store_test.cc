@@ -183,6 +183,7 @@ TEST_F(StoreTest, SameTileWithAnotherDigestIsAFaultAndNothingOfTheBatchIsStored)
   EXPECT_THAT(error, HasSubstr("images [0, 250) of evaluation evaluation resnet18 w4a4 squant came out differently"));
   EXPECT_THAT(error, HasSubstr("digest 00000000000000000000000000000000; run 1 rank 1 got"));
   EXPECT_THAT(error, HasSubstr("hardware or software fault"));
+  EXPECT_THROW(store_->commit_tiles(std::vector{tiles[0]}), StoreConflict);
   EXPECT_EQ(result(job).num_images, 250);
   EXPECT_EQ(plain_sql(path_, "SELECT count(*) FROM tile"), "1");
   // The same digest with other counts is as wrong.
