@@ -23,7 +23,8 @@ namespace squant::eval {
 namespace {
 
 double elapsed_ms(std::chrono::steady_clock::time_point since) {
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - since).count();
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - since)
+      .count();
 }
 
 // What was used last stays, up to a number of bytes; the entry just asked for always does.
@@ -66,8 +67,9 @@ void check_job(const Job& job) {
                            std::to_string(job.activation_bits) + ": ";
   const auto check_bits = [&](int bits, const char* of) {
     if (bits != 0 && (bits < quant::kMinBits || bits > quant::kMaxBits)) {
-      throw std::invalid_argument(what + of + " bits must be 0 (float) or in [" + std::to_string(quant::kMinBits) +
-                                  ", " + std::to_string(quant::kMaxBits) + "], got " + std::to_string(bits));
+      throw std::invalid_argument(
+          what + of + " bits must be 0 (float) or in [" + std::to_string(quant::kMinBits) + ", " +
+          std::to_string(quant::kMaxBits) + "], got " + std::to_string(bits));
     }
   };
   check_bits(job.weight_bits, "weight");
@@ -92,8 +94,9 @@ quant::SquantOptions squant_options(const Job& job, int num_threads) {
 std::vector<quant::SquantTensor> squant_tensors(const Model& model, QuantizedWeights& weights) {
   std::vector<quant::SquantTensor> tensors;
   for (QuantizedLayer& layer : weights.layers) {
-    tensors.push_back({layer.name + ".weight", layer.shape, model.weights.at(layer.name + ".weight").values.data(),
-                       layer.codes.data(), layer.scale.data(), layer.zero_point.data()});
+    tensors.push_back({layer.name + ".weight", layer.shape,
+                       model.weights.at(layer.name + ".weight").values.data(), layer.codes.data(),
+                       layer.scale.data(), layer.zero_point.data()});
   }
   return tensors;
 }
@@ -121,9 +124,10 @@ std::string text_of(double value) {
 // Everything of a job that decides its engine.
 std::string engine_key(const Job& job, const std::vector<quant::ActivationRange>& ranges) {
   std::string key = job.model + '\n' + job.checkpoint + '\n' + job.checkpoint_sha256 + '\n' +
-                    std::to_string(job.weight_bits) + ' ' + std::to_string(job.activation_bits) + ' ' +
-                    std::to_string(static_cast<int>(job.mode)) + ' ' + std::to_string(static_cast<int>(job.rounding)) +
-                    ' ' + std::to_string(static_cast<int>(job.engine));
+                    std::to_string(job.weight_bits) + ' ' + std::to_string(job.activation_bits) +
+                    ' ' + std::to_string(static_cast<int>(job.mode)) + ' ' +
+                    std::to_string(static_cast<int>(job.rounding)) + ' ' +
+                    std::to_string(static_cast<int>(job.engine));
   for (const quant::ActivationRange& range : ranges) {
     key += ' ' + text_of(range.min) + ' ' + text_of(range.max);
   }
@@ -143,9 +147,9 @@ std::int64_t weight_bytes(const Model& model) {
   return bytes;
 }
 
-std::pair<std::shared_ptr<PreparedEngine>, std::int64_t> build_engine(const Job& job, const Model& model,
-                                                                      const QuantizedWeights* weights,
-                                                                      std::vector<quant::ActivationRange> ranges) {
+std::pair<std::shared_ptr<PreparedEngine>, std::int64_t> build_engine(
+    const Job& job, const Model& model, const QuantizedWeights* weights,
+    std::vector<quant::ActivationRange> ranges) {
   auto result = std::make_shared<PreparedEngine>();
   ActivationSettings activations;
   activations.bits = job.activation_bits;
@@ -162,7 +166,8 @@ std::pair<std::shared_ptr<PreparedEngine>, std::int64_t> build_engine(const Job&
   return {result, bytes};
 }
 
-// Counts one image. Of equal logits the lower class wins; a label whose logit is no number is wrong.
+// Counts one image. Of equal logits the lower class wins; a label whose logit is no number is
+// wrong.
 void count_image(std::span<const float> logits, std::int32_t label, TileCounts& counts) {
   const float own = logits[static_cast<std::size_t>(label)];
   if (std::isnan(own)) {
@@ -184,7 +189,9 @@ std::string dataset_key(const DatasetSpec& spec) {
 
 struct Evaluator::Impl {
   explicit Impl(const EvaluatorOptions& from)
-      : options(from), models(from.memory_budget / 4), engines(from.memory_budget - from.memory_budget / 4) {}
+      : options(from),
+        models(from.memory_budget / 4),
+        engines(from.memory_budget - from.memory_budget / 4) {}
 
   std::shared_ptr<const Model> model(const Job& job) {
     const std::string key = job.model + '\n' + job.checkpoint + '\n' + job.checkpoint_sha256;
@@ -193,16 +200,19 @@ struct Evaluator::Impl {
     }
     Checkpoint checkpoint = load_checkpoint(job.checkpoint);
     if (!job.checkpoint_sha256.empty() && checkpoint.sha256 != job.checkpoint_sha256) {
-      throw std::invalid_argument("checkpoint " + job.checkpoint + " has the SHA-256 " + checkpoint.sha256 +
-                                  ", but the plan was made for " + job.checkpoint_sha256 +
+      throw std::invalid_argument("checkpoint " + job.checkpoint + " has the SHA-256 " +
+                                  checkpoint.sha256 + ", but the plan was made for " +
+                                  job.checkpoint_sha256 +
                                   ": the file was changed, or this machine has another one");
     }
-    auto loaded = std::make_shared<const Model>(make_model(job.model, std::move(checkpoint.tensors), job.checkpoint));
+    auto loaded = std::make_shared<const Model>(
+        make_model(job.model, std::move(checkpoint.tensors), job.checkpoint));
     models.insert(key, loaded, weight_bytes(*loaded));
     return loaded;
   }
 
-  std::shared_ptr<PreparedEngine> engine(const Job& job, const std::vector<quant::ActivationRange>& ranges) {
+  std::shared_ptr<PreparedEngine> engine(const Job& job,
+                                         const std::vector<quant::ActivationRange>& ranges) {
     const std::string key = engine_key(job, ranges);
     if (auto known = engines.find(key)) {
       return known;
@@ -234,9 +244,10 @@ struct Evaluator::Impl {
     return *open_dataset_;
   }
 
-  // Decoded once for all jobs with this input shape, and kept for the next call that asks for the same images.
-  const ImageChunk& chunk(const DatasetSpec& spec, std::int64_t first, std::int64_t count, const Shape& shape,
-                          Tile& tile) {
+  // Decoded once for all jobs with this input shape, and kept for the next call that asks for the
+  // same images.
+  const ImageChunk& chunk(const DatasetSpec& spec, std::int64_t first, std::int64_t count,
+                          const Shape& shape, Tile& tile) {
     Dataset& from = dataset(spec);
     if (!chunks_.empty() && (chunks_.front().first != first || chunks_.front().count != count)) {
       chunks_.clear();
@@ -252,8 +263,8 @@ struct Evaluator::Impl {
     return chunks_.back();
   }
 
-  // Images for one call of an engine. Exact engines take them one by one, whatever the batch; for LibTorch's operators
-  // the largest activation should stay in the caches.
+  // Images for one call of an engine. Exact engines take them one by one, whatever the batch; for
+  // LibTorch's operators the largest activation should stay in the caches.
   std::int64_t batch_size(const ModelInfo& info, bool exact) const {
     if (options.batch_size > 0) {
       return options.batch_size;
@@ -287,7 +298,8 @@ struct Evaluator::Impl {
     for (std::int64_t begin = 0; begin < images.count; begin += batch) {
       const std::int64_t n = std::min(batch, images.count - begin);
       const auto start = std::chrono::steady_clock::now();
-      prepared->engine->run_pixels(images.pixels.data() + begin * images.shape.size(), n, logits.data());
+      prepared->engine->run_pixels(images.pixels.data() + begin * images.shape.size(), n,
+                                   logits.data());
       counts.compute_ms += elapsed_ms(start);
       for (std::int64_t i = 0; i < n; ++i) {
         const auto at = static_cast<std::size_t>(begin + i);
@@ -296,11 +308,13 @@ struct Evaluator::Impl {
         }
         const std::int32_t label = images.labels[at];
         if (label < 0 || static_cast<std::size_t>(label) >= classes) {
-          throw std::invalid_argument("image " + std::to_string(images.first + begin + i) + " has the label " +
-                                      std::to_string(label) + ", but " + info.name + " knows the classes 0 to " +
-                                      std::to_string(classes - 1) + ": is this the network's data set?");
+          throw std::invalid_argument(
+              "image " + std::to_string(images.first + begin + i) + " has the label " +
+              std::to_string(label) + ", but " + info.name + " knows the classes 0 to " +
+              std::to_string(classes - 1) + ": is this the network's data set?");
         }
-        const std::span<const float> own(logits.data() + static_cast<std::size_t>(i) * classes, classes);
+        const std::span<const float> own(logits.data() + static_cast<std::size_t>(i) * classes,
+                                         classes);
         count_image(own, label, counts);
         if (counts.has_digest) {
           counts.digest += image_digest(own, images.first + begin + i);
@@ -322,7 +336,8 @@ struct Evaluator::Impl {
 
 Evaluator::Evaluator(const EvaluatorOptions& options) {
   if (options.device != "cpu") {
-    throw std::invalid_argument("evaluator: unknown device \"" + options.device + "\"; known are: cpu");
+    throw std::invalid_argument("evaluator: unknown device \"" + options.device +
+                                "\"; known are: cpu");
   }
   impl_ = std::make_unique<Impl>(options);
   set_engine_threads(options.num_threads);
@@ -339,25 +354,27 @@ Preparation Evaluator::prepare(const Job& job) {
     const quant::SquantOptions options = squant_options(job, impl_->options.num_threads);
     weights = quantize_weights(*model, options);
     const std::vector<quant::SquantTensor> tensors = squant_tensors(*model, weights);
-    result.quantize_ms = median_ms(impl_->options.quantize_repeats, [&] { quant::squant_cpu(tensors, options); });
+    result.quantize_ms =
+        median_ms(impl_->options.quantize_repeats, [&] { quant::squant_cpu(tensors, options); });
     for (const quant::SquantTensor& tensor : tensors) {
       LayerFacts facts;
-      facts.quantize_ms =
-          median_ms(impl_->options.quantize_repeats, [&] { quant::squant_cpu(std::span(&tensor, 1), options); });
+      facts.quantize_ms = median_ms(impl_->options.quantize_repeats,
+                                    [&] { quant::squant_cpu(std::span(&tensor, 1), options); });
       facts.errors = quant::squant_errors(tensor, options);
       result.layers.push_back(std::move(facts));
     }
   }
   if (job.activation_bits > 0) {
     const auto start = std::chrono::steady_clock::now();
-    result.ranges =
-        calibrate(*model, weights, job.activation_bits, job.rounding, job.sigma, job.calibration_images);
+    result.ranges = calibrate(*model, weights, job.activation_bits, job.rounding, job.sigma,
+                              job.calibration_images);
     result.calibrate_ms = elapsed_ms(start);
   }
   const std::string key = engine_key(job, result.ranges);
   std::shared_ptr<PreparedEngine> engine = impl_->engines.find(key);
   if (engine == nullptr) {
-    engine = impl_->insert(key, job, *model, job.weight_bits > 0 ? &weights : nullptr, result.ranges);
+    engine =
+        impl_->insert(key, job, *model, job.weight_bits > 0 ? &weights : nullptr, result.ranges);
   }
   result.engine = engine->engine->name();
   result.exact = engine->engine->exact();
@@ -367,7 +384,8 @@ Preparation Evaluator::prepare(const Job& job) {
     const Node& node = model->graph.node(layers[i]);
     LayerFacts& facts = result.layers[i];
     facts.name = node.name;
-    facts.shape = quant::weight_shape(model->weights.at(node.name + ".weight").shape, node.name + ".weight");
+    facts.shape =
+        quant::weight_shape(model->weights.at(node.name + ".weight").shape, node.name + ".weight");
     facts.input_range = result.ranges.empty() ? quant::ActivationRange{} : result.ranges[i];
     facts.kernel = engine->layers.empty() ? "float" : engine->layers[i].kernel;
     facts.sum_bound = engine->layers.empty() ? 0 : engine->layers[i].sum_bound;
@@ -376,31 +394,28 @@ Preparation Evaluator::prepare(const Job& job) {
   return result;
 }
 
-Evaluator::Tile Evaluator::run_tile(const DatasetSpec& dataset, std::int64_t first, std::int64_t count,
-                                    const std::vector<TileJob>& jobs,
+Evaluator::Tile Evaluator::run_tile(const DatasetSpec& dataset, std::int64_t first,
+                                    std::int64_t count, const std::vector<TileJob>& jobs,
                                     const std::function<void(std::size_t)>& progress) {
   Tile tile;
   std::set<std::string> broken;
   for (std::size_t i = 0; i < jobs.size(); ++i) {
-    const auto guarded = [](const auto& work) {
-      TileResult result;
-      try {
-        result.counts = work();
-      } catch (const std::exception& error) {
-        result.error = error.what();
-      }
-      return result;
-    };
+    TileResult result;
     const ModelInfo* info = nullptr;
-    TileResult result = guarded([&] {
+    try {
       info = &model_info(jobs[i].job.model);
-      return TileCounts{};
-    });
+    } catch (const std::invalid_argument& error) {
+      result.error = error.what();
+    }
     if (info != nullptr) {
       // Images that cannot be loaded are every job's problem: this may throw.
       const ImageChunk& images = impl_->chunk(dataset, first, count, info->input, tile);
       broken.insert(images.broken_why.begin(), images.broken_why.end());
-      result = guarded([&] { return impl_->run(jobs[i], images, *info); });
+      try {
+        result.counts = impl_->run(jobs[i], images, *info);
+      } catch (const std::exception& error) {
+        result.error = error.what();
+      }
     }
     tile.results.push_back(std::move(result));
     if (progress) {

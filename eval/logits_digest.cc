@@ -10,11 +10,12 @@
 
 namespace squant::eval {
 
-static_assert(std::endian::native == std::endian::little, "the digest is over little-endian float32");
+static_assert(std::endian::native == std::endian::little,
+              "the digest is over little-endian float32");
 
 Digest image_digest(std::span<const float> logits, std::int64_t image_index) {
-  const XXH128_hash_t hash =
-      XXH3_128bits_withSeed(logits.data(), logits.size_bytes(), static_cast<XXH64_hash_t>(image_index));
+  const XXH128_hash_t hash = XXH3_128bits_withSeed(logits.data(), logits.size_bytes(),
+                                                   static_cast<XXH64_hash_t>(image_index));
   return {hash.low64, hash.high64};
 }
 
@@ -36,8 +37,10 @@ Digest Digest::from_hex(const std::string& text) {
     std::uint64_t value = 0;
     const char* const first = text.data() + begin;
     const auto [end, error] = std::from_chars(first, first + 16, value, 16);
-    if (error != std::errc() || end != first + 16 || text.find_first_of("ABCDEF", begin) < begin + 16) {
-      throw std::invalid_argument("digest \"" + text + "\" is not 32 lower-case hexadecimal digits");
+    if (error != std::errc() || end != first + 16 ||
+        text.find_first_of("ABCDEF", begin) < begin + 16) {
+      throw std::invalid_argument("digest \"" + text +
+                                  "\" is not 32 lower-case hexadecimal digits");
     }
     return value;
   };

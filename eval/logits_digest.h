@@ -1,4 +1,5 @@
-// The digest of logits: which bits a job gave, in 128 bits that do not depend on how its images were cut into tiles.
+// The digest of logits: which bits a job gave, in 128 bits that do not depend on how its images
+// were cut into tiles.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +9,8 @@
 
 namespace squant::eval {
 
-// XXH3-128 of one image's logits as little-endian float32, with the image's index in the data set as the seed.
+// XXH3-128 of one image's logits as little-endian float32, with the image's index in the data set
+// as the seed.
 Digest image_digest(std::span<const float> logits, std::int64_t image_index);
 
 }  // namespace squant::eval

@@ -1,4 +1,5 @@
-// Data-free activation ranges: the integer network, run once on noise, layer by layer over the whole batch.
+// Data-free activation ranges: the integer network, run once on noise, layer by layer over the
+// whole batch.
 #include <omp.h>
 
 #include <algorithm>
@@ -28,7 +29,8 @@ Measured forms_to_measure(const Graph& graph, int activation_bits) {
   for (std::size_t i = 0; i < layers.size(); ++i) {
     const int bits = settings.layer_bits(i, layers.size());
     const int input = graph.node(layers[i]).inputs[0];
-    const auto [found, is_new] = known.try_emplace({input, bits}, static_cast<int>(measured.bits_of_form.size()));
+    const auto [found, is_new] =
+        known.try_emplace({input, bits}, static_cast<int>(measured.bits_of_form.size()));
     if (is_new) {
       measured.bits_of_form.push_back(bits);
     }
@@ -70,7 +72,8 @@ class BatchValues {
 
 void run_step_on_batch(const IntegerNetwork& network, std::size_t step, const BatchValues& batch,
                        std::int64_t num_images) {
-  const int num_threads = static_cast<int>(std::min(num_images, std::int64_t{omp_get_max_threads()}));
+  const int num_threads =
+      static_cast<int>(std::min(num_images, std::int64_t{omp_get_max_threads()}));
   std::exception_ptr error;
 #pragma omp parallel num_threads(num_threads)
   {
@@ -103,10 +106,12 @@ void load_noise(const Shape& shape, std::int64_t num_images, float* out) {
 
 }  // namespace
 
-std::vector<quant::ActivationRange> calibrate(const Model& model, const QuantizedWeights& weights, int activation_bits,
-                                              quant::Rounding rounding, double sigma, std::int64_t num_images) {
+std::vector<quant::ActivationRange> calibrate(const Model& model, const QuantizedWeights& weights,
+                                              int activation_bits, quant::Rounding rounding,
+                                              double sigma, std::int64_t num_images) {
   if (num_images < 1) {
-    throw std::invalid_argument("calibrate: " + model.info->name + " needs at least one image of noise, got " +
+    throw std::invalid_argument("calibrate: " + model.info->name +
+                                " needs at least one image of noise, got " +
                                 std::to_string(num_images));
   }
   const Measured measured = forms_to_measure(model.graph, activation_bits);
@@ -115,7 +120,8 @@ std::vector<quant::ActivationRange> calibrate(const Model& model, const Quantize
   const Plan& plan = network.plan();
   BatchValues batch(plan, num_images);
   batch.begin_step(0);
-  load_noise(model.graph.node(0).shape, num_images, reinterpret_cast<float*>(batch.data(plan.input)));
+  load_noise(model.graph.node(0).shape, num_images,
+             reinterpret_cast<float*>(batch.data(plan.input)));
 
   std::vector<quant::ActivationRange> ranges_of_form(measured.bits_of_form.size());
   const int last_layer = static_cast<int>(measured.form_of_layer.size()) - 1;
@@ -130,8 +136,10 @@ std::vector<quant::ActivationRange> calibrate(const Model& model, const Quantize
       const auto* values = reinterpret_cast<const float*>(batch.data(it.inputs[0]));
       const quant::ActivationStats stats =
           quant::activation_stats(values, num_images * model.graph.node(it.node).shape.size());
-      ranges_of_form[form] = quant::activation_range(stats, measured.bits_of_form[form], sigma, rounding);
-      network.set_affine(it.form, quant::activation_affine(ranges_of_form[form], measured.bits_of_form[form]));
+      ranges_of_form[form] =
+          quant::activation_range(stats, measured.bits_of_form[form], sigma, rounding);
+      network.set_affine(
+          it.form, quant::activation_affine(ranges_of_form[form], measured.bits_of_form[form]));
     }
     network.prepare_step(step, model, weights, false);
     run_step_on_batch(network, step, batch, num_images);

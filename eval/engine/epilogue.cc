@@ -8,7 +8,8 @@
 namespace squant::eval {
 namespace {
 
-// Adding 1.5 * 2^23 to |t| < 2^22 leaves no fraction bits: the sum is t rounded half to even, its low bits the integer.
+// Adding 1.5 * 2^23 to |t| < 2^22 leaves no fraction bits: the sum is t rounded half to even, its
+// low bits the integer.
 constexpr float kRounder = 12582912.0F;
 constexpr std::int32_t kRounderBits = 0x4B400000;
 
@@ -39,9 +40,11 @@ struct BlockArguments {
 };
 
 template <bool kAffine, bool kResidual, bool kValues, bool kCodes>
-[[gnu::always_inline]] inline void block(const float* __restrict v, const float* __restrict multiplier,
-                                         const float* __restrict addend, const float* __restrict residual,
-                                         const Clamp before, const Clamp after, const Quantizer q, std::int64_t count,
+[[gnu::always_inline]] inline void block(const float* __restrict v,
+                                         const float* __restrict multiplier,
+                                         const float* __restrict addend,
+                                         const float* __restrict residual, const Clamp before,
+                                         const Clamp after, const Quantizer q, std::int64_t count,
                                          float* __restrict values, std::uint8_t* __restrict codes) {
   for (std::int64_t i = 0; i < count; ++i) {
     float y = v[i];
@@ -66,15 +69,18 @@ template <bool kAffine, bool kResidual, bool kValues, bool kCodes>
 template <bool kAffine, bool kResidual, bool kValues, bool kCodes>
 [[gnu::always_inline]] inline void blocks(const BlockArguments& a) {
   for (std::int64_t i = 0; i < a.count; i += a.block) {
-    block<kAffine, kResidual, kValues, kCodes>(a.v + i, a.multiplier, a.addend, kResidual ? a.residual + i : nullptr,
-                                               a.before_add, a.after_add, a.quantizer, std::min(a.block, a.count - i),
-                                               kValues ? a.values + i : nullptr, kCodes ? a.codes + i : nullptr);
+    block<kAffine, kResidual, kValues, kCodes>(
+        a.v + i, a.multiplier, a.addend, kResidual ? a.residual + i : nullptr, a.before_add,
+        a.after_add, a.quantizer, std::min(a.block, a.count - i), kValues ? a.values + i : nullptr,
+        kCodes ? a.codes + i : nullptr);
   }
 }
 
 // One function for each set of inputs and outputs: the name spells the template's arguments.
 #define SQ_BLOCKS(name, affine, residual, values, codes) \
-  SQ_TARGET_CLONES void name(const BlockArguments& a) { blocks<affine, residual, values, codes>(a); }
+  SQ_TARGET_CLONES void name(const BlockArguments& a) {  \
+    blocks<affine, residual, values, codes>(a);          \
+  }
 SQ_BLOCKS(affine_values, true, false, true, false)
 SQ_BLOCKS(affine_codes, true, false, false, true)
 SQ_BLOCKS(affine_both, true, false, true, true)
@@ -93,13 +99,16 @@ using BlocksFunction = void (*)(const BlockArguments&);
 
 BlocksFunction choose(bool affine, bool residual, bool values, bool codes) {
   static constexpr BlocksFunction kFunctions[2][2][3] = {
-      {{plain_values, plain_codes, plain_both}, {plain_residual_values, plain_residual_codes, plain_residual_both}},
-      {{affine_values, affine_codes, affine_both}, {residual_values, residual_codes, residual_both}}};
+      {{plain_values, plain_codes, plain_both},
+       {plain_residual_values, plain_residual_codes, plain_residual_both}},
+      {{affine_values, affine_codes, affine_both},
+       {residual_values, residual_codes, residual_both}}};
   return kFunctions[affine ? 1 : 0][residual ? 1 : 0][values && codes ? 2 : codes ? 1 : 0];
 }
 
 template <bool kFirst, bool kLast>
-[[gnu::always_inline]] inline void combine_row(const float* __restrict v, const float* __restrict factors,
+[[gnu::always_inline]] inline void combine_row(const float* __restrict v,
+                                               const float* __restrict factors,
                                                const float* __restrict shift, std::int64_t outputs,
                                                float* __restrict y) {
   for (std::int64_t o = 0; o < outputs; ++o) {
@@ -114,23 +123,26 @@ template <bool kFirst, bool kLast>
   }
 }
 
-SQ_TARGET_CLONES void combine_one(const float* v, const float* factors, const float* shift, std::int64_t positions,
-                                  std::int64_t outputs, float* y) {
+SQ_TARGET_CLONES void combine_one(const float* v, const float* factors, const float* shift,
+                                  std::int64_t positions, std::int64_t outputs, float* y) {
   for (std::int64_t p = 0; p < positions; ++p) {
-    combine_row<true, true>(v + p * outputs, factors, shift + p * outputs, outputs, y + p * outputs);
+    combine_row<true, true>(v + p * outputs, factors, shift + p * outputs, outputs,
+                            y + p * outputs);
   }
 }
 
-SQ_TARGET_CLONES void combine_several(const float* v, const float* factors, const float* shift, std::int64_t positions,
-                                      std::int64_t channels, std::int64_t outputs, float* y) {
+SQ_TARGET_CLONES void combine_several(const float* v, const float* factors, const float* shift,
+                                      std::int64_t positions, std::int64_t channels,
+                                      std::int64_t outputs, float* y) {
   for (std::int64_t p = 0; p < positions; ++p) {
     const float* row = v + p * channels * outputs;
     combine_row<true, false>(row, factors, nullptr, outputs, y + p * outputs);
     for (std::int64_t c = 1; c + 1 < channels; ++c) {
-      combine_row<false, false>(row + c * outputs, factors + c * outputs, nullptr, outputs, y + p * outputs);
+      combine_row<false, false>(row + c * outputs, factors + c * outputs, nullptr, outputs,
+                                y + p * outputs);
     }
-    combine_row<false, true>(row + (channels - 1) * outputs, factors + (channels - 1) * outputs, shift + p * outputs,
-                             outputs, y + p * outputs);
+    combine_row<false, true>(row + (channels - 1) * outputs, factors + (channels - 1) * outputs,
+                             shift + p * outputs, outputs, y + p * outputs);
   }
 }
 
@@ -146,7 +158,8 @@ Quantizer make_quantizer(const quant::ActivationAffine& affine) {
   return result;
 }
 
-ChannelValues::ChannelValues(const std::vector<float>& values) : channels_(static_cast<std::int64_t>(values.size())) {
+ChannelValues::ChannelValues(const std::vector<float>& values)
+    : channels_(static_cast<std::int64_t>(values.size())) {
   constexpr std::int64_t kBlock = 512;
   const std::int64_t repeats = (kBlock + channels_ - 1) / channels_;
   for (std::int64_t i = 0; i < repeats; ++i) {
@@ -154,8 +167,8 @@ ChannelValues::ChannelValues(const std::vector<float>& values) : channels_(stati
   }
 }
 
-void run_epilogue(const Epilogue& epilogue, const float* v, const float* residual, std::int64_t positions,
-                  const EpilogueOutputs& outputs) {
+void run_epilogue(const Epilogue& epilogue, const float* v, const float* residual,
+                  std::int64_t positions, const EpilogueOutputs& outputs) {
   BlockArguments arguments{};
   arguments.multiplier = epilogue.multiplier.data();
   arguments.addend = epilogue.addend.data();
@@ -170,19 +183,21 @@ void run_epilogue(const Epilogue& epilogue, const float* v, const float* residua
   arguments.codes = outputs.codes;
   arguments.block = epilogue.multiplier.size();
   arguments.count = positions * epilogue.multiplier.channels();
-  choose(epilogue.has_affine, residual != nullptr, outputs.values != nullptr, outputs.codes != nullptr)(arguments);
+  choose(epilogue.has_affine, residual != nullptr, outputs.values != nullptr,
+         outputs.codes != nullptr)(arguments);
 }
 
-SQ_TARGET_CLONES void quantize_values(const Quantizer& quantizer, const float* __restrict values, std::int64_t count,
-                                      std::uint8_t* __restrict codes) {
+SQ_TARGET_CLONES void quantize_values(const Quantizer& quantizer, const float* __restrict values,
+                                      std::int64_t count, std::uint8_t* __restrict codes) {
   const Quantizer q = quantizer;
   for (std::int64_t i = 0; i < count; ++i) {
     codes[i] = quantize(values[i], q);
   }
 }
 
-void combine_channels(const float* v, const float* factors, const float* shift, std::int64_t positions,
-                      std::int64_t channels, std::int64_t outputs, float* y) {
+void combine_channels(const float* v, const float* factors, const float* shift,
+                      std::int64_t positions, std::int64_t channels, std::int64_t outputs,
+                      float* y) {
   if (channels == 1) {
     combine_one(v, factors, shift, positions, outputs, y);
   } else {

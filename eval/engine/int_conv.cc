@@ -27,7 +27,8 @@ CodeFormat code_format(const quant::ActivationAffine& affine) {
   const auto zero_point = static_cast<std::int32_t>(std::lround(affine.zero_point));
   CodeFormat format;
   format.is_signed = affine.lo < 0;
-  if (affine.lo + zero_point >= (format.is_signed ? -128 : 0) && affine.hi + zero_point <= (format.is_signed ? 127 : 255)) {
+  if (affine.lo + zero_point >= (format.is_signed ? -128 : 0) &&
+      affine.hi + zero_point <= (format.is_signed ? 127 : 255)) {
     format.shift = zero_point;
   } else {
     format.zero = zero_point;
@@ -49,7 +50,8 @@ const char* sum_kernel_name(SumKernel kernel) {
   return "float64";
 }
 
-std::unique_ptr<IntConv> make_int_conv(const IntConvProblem& problem, std::optional<SumKernel> kernel) {
+std::unique_ptr<IntConv> make_int_conv(const IntConvProblem& problem,
+                                       std::optional<SumKernel> kernel) {
   std::unique_ptr<IntConv> result;
   if (kernel.has_value()) {
     result = make_with(problem, *kernel);

@@ -1,9 +1,11 @@
 // Exact integer convolutions of one image, on the CPU.
 //
-// With integer weights W = code + zero_point and integer inputs X = stored + format.zero, every output is the integer
+// With integer weights W = code + zero_point and integer inputs X = stored + format.zero, every
+// output is the integer
 //   acc = sum over the taps inside the image of W * X          (padding adds nothing)
-// and every kernel here returns v = float(acc), rounded once, half to even: the same bits from each of them. Which one
-// computes a layer is a matter of speed; docs/numerics.md says when each is exact.
+// and every kernel here returns v = float(acc), rounded once, half to even: the same bits from each
+// of them. Which one computes a layer is a matter of speed; docs/numerics.md says when each is
+// exact.
 #pragma once
 
 #include <cstdint>
@@ -34,20 +36,23 @@ struct IntConvProblem {
   Shape input, output;
   Window window;
   std::int64_t groups = 1;
-  CodeFormat format;                    // of the input
-  std::span<const std::int8_t> codes;   // [O, I / groups, kh, kw]; must live as long as the call that reads it
-  std::span<const float> zero_point;    // [O], integers
+  CodeFormat format;  // of the input
+  std::span<const std::int8_t>
+      codes;  // [O, I / groups, kh, kw]; must live as long as the call that reads it
+  std::span<const float> zero_point;  // [O], integers
 };
 
 // What adds up the products. The first one in this order that is exact for a layer computes it.
 enum class SumKernel : std::uint8_t {
   kInt8,     // oneDNN, 8-bit products into 32-bit sums, on CPUs with VNNI instructions
-  kFloat32,  // float32 units on integers below 2^24: oneDNN, LibTorch where that is missing; own loops for depthwise
+  kFloat32,  // float32 units on integers below 2^24: oneDNN, LibTorch where that is missing; own
+             // loops for depthwise
   kFloat64,  // own loops over float64 products: exact whenever the sums are below 2^53
 };
 const char* sum_kernel_name(SumKernel kernel);  // "int8", "float32", "float64"
 
-// Consecutive output rows that are computed in one go: few enough for their sums to stay in the core's cache.
+// Consecutive output rows that are computed in one go: few enough for their sums to stay in the
+// core's cache.
 struct Strip {
   std::int64_t first = 0;
   std::int64_t count = 0;
@@ -57,9 +62,10 @@ struct Strip {
 class IntConv {
  public:
   virtual ~IntConv() = default;
-  // input: the whole image's codes [H, W, C] as `format` says. values: [strip.count, OW, O], written.
-  // `strip` is one of strips().
-  virtual void run(const void* input, const Strip& strip, Scratch& scratch, float* values) const = 0;
+  // input: the whole image's codes [H, W, C] as `format` says. values: [strip.count, OW, O],
+  // written. `strip` is one of strips().
+  virtual void run(const void* input, const Strip& strip, Scratch& scratch,
+                   float* values) const = 0;
   virtual SumKernel kernel() const = 0;
   virtual std::int64_t memory_bytes() const = 0;
 
@@ -75,13 +81,16 @@ class IntConv {
   friend std::unique_ptr<IntConv> make_int_conv(const IntConvProblem&, std::optional<SumKernel>);
 };
 
-// Prepares a layer with the fastest exact kernel, or with `kernel`. Throws std::invalid_argument naming the layer
-// when `kernel` cannot compute it exactly, or, for no kernel given, when its sums exceed what float64 holds.
-std::unique_ptr<IntConv> make_int_conv(const IntConvProblem& problem, std::optional<SumKernel> kernel = std::nullopt);
+// Prepares a layer with the fastest exact kernel, or with `kernel`. Throws std::invalid_argument
+// naming the layer when `kernel` cannot compute it exactly, or, for no kernel given, when its sums
+// exceed what float64 holds.
+std::unique_ptr<IntConv> make_int_conv(const IntConvProblem& problem,
+                                       std::optional<SumKernel> kernel = std::nullopt);
 
-// The first layer on float input: its input is not quantized. In double, over the taps inside the image in the order
-// kh, kw, channel; exact (so that the order does not matter) for inputs that are multiples of 2^-24, as the noise of
-// calibration_noise is. W comes from problem.codes and problem.zero_point; problem.format is not used.
+// The first layer on float input: its input is not quantized. In double, over the taps inside the
+// image in the order kh, kw, channel; exact (so that the order does not matter) for inputs that are
+// multiples of 2^-24, as the noise of calibration_noise is. W comes from problem.codes and
+// problem.zero_point; problem.format is not used.
 class FloatInputConv {
  public:
   explicit FloatInputConv(const IntConvProblem& problem);

@@ -1,4 +1,5 @@
-// Depthwise layers on float32 units: one input channel an output, so that the channels are the lanes.
+// Depthwise layers on float32 units: one input channel an output, so that the channels are the
+// lanes.
 #include <algorithm>
 #include <vector>
 
@@ -21,8 +22,8 @@ struct DepthwiseRows {
 
 // kPixels neighbouring outputs of kLanes channels, in registers.
 template <std::int64_t kPixels, std::int64_t kLanes>
-[[gnu::always_inline]] inline void depthwise_tile(const DepthwiseRows& a, const float* input, std::int64_t channel,
-                                                  float* values) {
+[[gnu::always_inline]] inline void depthwise_tile(const DepthwiseRows& a, const float* input,
+                                                  std::int64_t channel, float* values) {
   float acc[kPixels][kLanes] = {};
   for (std::int64_t ky = 0; ky < a.kernel_h; ++ky) {
     for (std::int64_t kx = 0; kx < a.kernel_w; ++kx) {
@@ -43,7 +44,8 @@ template <std::int64_t kPixels, std::int64_t kLanes>
 }
 
 template <std::int64_t kPixels>
-[[gnu::always_inline]] inline void depthwise_pixels(const DepthwiseRows& a, const float* input, float* values) {
+[[gnu::always_inline]] inline void depthwise_pixels(const DepthwiseRows& a, const float* input,
+                                                    float* values) {
   std::int64_t channel = 0;
   for (; channel + 32 <= a.channels; channel += 32) {
     depthwise_tile<kPixels, 32>(a, input, channel, values);
@@ -63,10 +65,12 @@ SQ_TARGET_CLONES void depthwise(const DepthwiseRows& a) {
     float* values = a.values + row * a.out_width * a.channels;
     std::int64_t column = 0;
     for (; column + kPixels <= a.out_width; column += kPixels) {
-      depthwise_pixels<kPixels>(a, input + column * a.stride_w * a.channels, values + column * a.channels);
+      depthwise_pixels<kPixels>(a, input + column * a.stride_w * a.channels,
+                                values + column * a.channels);
     }
     for (; column < a.out_width; ++column) {
-      depthwise_pixels<1>(a, input + column * a.stride_w * a.channels, values + column * a.channels);
+      depthwise_pixels<1>(a, input + column * a.stride_w * a.channels,
+                          values + column * a.channels);
     }
   }
 }
@@ -93,11 +97,13 @@ class DepthwiseConv final : public IntConv {
     auto* padded = scratch.get<float>(ScratchUse::kInput, shape.size());
     pad_strip(problem_, shape, input, padded);
     const Window& window = problem_.window;
-    depthwise({padded, weights_.data(), values, strip.count, shape.width, problem_.output.width, shape.channels,
-               window.kernel_h, window.kernel_w, window.stride_h, window.stride_w});
+    depthwise({padded, weights_.data(), values, strip.count, shape.width, problem_.output.width,
+               shape.channels, window.kernel_h, window.kernel_w, window.stride_h, window.stride_w});
   }
   SumKernel kernel() const override { return SumKernel::kFloat32; }
-  std::int64_t memory_bytes() const override { return static_cast<std::int64_t>(weights_.size() * sizeof(float)); }
+  std::int64_t memory_bytes() const override {
+    return static_cast<std::int64_t>(weights_.size() * sizeof(float));
+  }
 
  private:
   IntConvProblem problem_;

@@ -1,5 +1,6 @@
-// Float32 units on integers whose sums stay below 2^24, where every integer is a float32: oneDNN, or LibTorch where the
-// program was built without it. Both convolve directly, by products and sums alone (no Winograd transform).
+// Float32 units on integers whose sums stay below 2^24, where every integer is a float32: oneDNN,
+// or LibTorch where the program was built without it. Both convolve directly, by products and sums
+// alone (no Winograd transform).
 #include <algorithm>
 #include <vector>
 
@@ -18,7 +19,9 @@ constexpr double kLimit = 0x1p24;
 class Float32Conv final : public IntConv {
  public:
   Float32Conv(const IntConvProblem& problem, const SplitWeights& weights)
-      : problem_(problem), parts_(weights.parts), merger_(weights, problem, value_range(problem.format)) {
+      : problem_(problem),
+        parts_(weights.parts),
+        merger_(weights, problem, value_range(problem.format)) {
     problem_.codes = {};
     problem_.zero_point = {};
     strips_ = plan_strips(problem.output, parts_);
@@ -32,7 +35,8 @@ class Float32Conv final : public IntConv {
     const std::int64_t positions = strip.count * problem_.output.width;
     float* raw = merger_.is_trivial()
                      ? values
-                     : scratch.get<float>(ScratchUse::kRawSums, positions * problem_.output.channels * parts_);
+                     : scratch.get<float>(ScratchUse::kRawSums,
+                                          positions * problem_.output.channels * parts_);
     if (torch_ != nullptr) {
       torch_->run(padded, shape.height, shape.width, raw);
     } else {
@@ -54,7 +58,8 @@ class Float32Conv final : public IntConv {
  private:
   void compile(const std::vector<float>& weights) {
     memory_bytes_ = static_cast<std::int64_t>(weights.size() * sizeof(float));
-    // Padding is written into the strip, so that strips differ in their number of rows alone: the last from the others.
+    // Padding is written into the strip, so that strips differ in their number of rows alone: the
+    // last from the others.
     for (const Strip& strip : {strips_.front(), strips_.back()}) {
       const PaddedStrip padded = padded_strip(problem_, strip);
       onednn::ConvShape shape;
@@ -69,12 +74,14 @@ class Float32Conv final : public IntConv {
       shape.kernel_w = problem_.window.kernel_w;
       shape.stride_h = problem_.window.stride_h;
       shape.stride_w = problem_.window.stride_w;
-      auto conv = onednn::Convolution::create(shape, onednn::Type::kFloat32, onednn::Type::kFloat32, weights.data(),
+      auto conv = onednn::Convolution::create(shape, onednn::Type::kFloat32, onednn::Type::kFloat32,
+                                              weights.data(),
                                               library_.empty() ? nullptr : library_.front().get());
       if (conv == nullptr) {
         library_.clear();
-        torch_ = std::make_unique<TorchConv>(weights.data(), shape.groups, shape.out_channels, shape.in_channels,
-                                             shape.kernel_h, shape.kernel_w, shape.stride_h, shape.stride_w);
+        torch_ = std::make_unique<TorchConv>(weights.data(), shape.groups, shape.out_channels,
+                                             shape.in_channels, shape.kernel_h, shape.kernel_w,
+                                             shape.stride_h, shape.stride_w);
         return;
       }
       library_.push_back(std::move(conv));
@@ -84,7 +91,8 @@ class Float32Conv final : public IntConv {
   IntConvProblem problem_;
   std::int64_t parts_;
   SumMerger merger_;
-  std::vector<std::unique_ptr<onednn::Convolution>> library_;  // for the first strip's rows, and the last one's
+  std::vector<std::unique_ptr<onednn::Convolution>>
+      library_;  // for the first strip's rows, and the last one's
   std::unique_ptr<TorchConv> torch_;
   std::int64_t memory_bytes_ = 0;
 };

@@ -1,4 +1,5 @@
-// Own loops over float64 products: the kernel that always works, and the first layer on float input.
+// Own loops over float64 products: the kernel that always works, and the first layer on float
+// input.
 #include <algorithm>
 #include <vector>
 
@@ -22,10 +23,11 @@ struct DirectRows {
   std::int64_t kernel_h, kernel_w, stride_h, stride_w;
 };
 
-// kLanes outputs of one position: taps and input channels in order, so that even inexact sums are the same everywhere.
+// kLanes outputs of one position: taps and input channels in order, so that even inexact sums are
+// the same everywhere.
 template <std::int64_t kLanes>
-[[gnu::always_inline]] inline void direct_tile(const DirectRows& a, const double* input, const double* weights,
-                                               double* sums) {
+[[gnu::always_inline]] inline void direct_tile(const DirectRows& a, const double* input,
+                                               const double* weights, double* sums) {
   const std::int64_t channels = a.groups * a.group_inputs;
   double acc[kLanes] = {};
   for (std::int64_t ky = 0; ky < a.kernel_h; ++ky) {
@@ -48,8 +50,9 @@ SQ_TARGET_CLONES void direct(const DirectRows& a) {
   for (std::int64_t row = 0; row < a.rows; ++row) {
     for (std::int64_t column = 0; column < a.out_width; ++column) {
       for (std::int64_t g = 0; g < a.groups; ++g, sums += a.group_outputs) {
-        const double* input =
-            a.input + (row * a.stride_h * a.width + column * a.stride_w) * channels + g * a.group_inputs;
+        const double* input = a.input +
+                              (row * a.stride_h * a.width + column * a.stride_w) * channels +
+                              g * a.group_inputs;
         const double* weights = a.weights + g * group_weights;
         std::int64_t o = 0;
         for (; o + 32 <= a.group_outputs; o += 32) {
@@ -66,7 +69,8 @@ SQ_TARGET_CLONES void direct(const DirectRows& a) {
   }
 }
 
-// [O, I / groups, K] to [group, K, I / groups, O / groups]; weight(i) is the element i of the former.
+// [O, I / groups, K] to [group, K, I / groups, O / groups]; weight(i) is the element i of the
+// former.
 template <typename Weight>
 std::vector<double> direct_weights(const IntConvProblem& problem, const Weight& weight) {
   const std::int64_t kernel = problem.window.kernel_h * problem.window.kernel_w;
@@ -77,7 +81,8 @@ std::vector<double> direct_weights(const IntConvProblem& problem, const Weight& 
     for (std::int64_t i = 0; i < inputs; ++i) {
       for (std::int64_t k = 0; k < kernel; ++k) {
         const std::int64_t to = ((o / outputs * kernel + k) * inputs + i) * outputs + o % outputs;
-        result[static_cast<std::size_t>(to)] = weight(static_cast<std::size_t>((o * inputs + i) * kernel + k));
+        result[static_cast<std::size_t>(to)] =
+            weight(static_cast<std::size_t>((o * inputs + i) * kernel + k));
       }
     }
   }
@@ -86,16 +91,27 @@ std::vector<double> direct_weights(const IntConvProblem& problem, const Weight& 
 
 DirectRows direct_rows(const IntConvProblem& problem, const PaddedStrip& shape, std::int64_t rows) {
   const Window& window = problem.window;
-  return {nullptr, nullptr, nullptr, rows, shape.width, problem.output.width, problem.groups,
-          problem.input.channels / problem.groups, problem.output.channels / problem.groups, window.kernel_h,
-          window.kernel_w, window.stride_h, window.stride_w};
+  return {nullptr,
+          nullptr,
+          nullptr,
+          rows,
+          shape.width,
+          problem.output.width,
+          problem.groups,
+          problem.input.channels / problem.groups,
+          problem.output.channels / problem.groups,
+          window.kernel_h,
+          window.kernel_w,
+          window.stride_h,
+          window.stride_w};
 }
 
 class Float64Conv final : public IntConv {
  public:
   Float64Conv(const IntConvProblem& problem, const SplitWeights& weights)
       : problem_(problem),
-        weights_(direct_weights(problem, [&](std::size_t i) { return static_cast<double>(weights.values[i]); })),
+        weights_(direct_weights(
+            problem, [&](std::size_t i) { return static_cast<double>(weights.values[i]); })),
         merger_(weights, problem, value_range(problem.format)) {
     problem_.codes = {};
     problem_.zero_point = {};
@@ -121,7 +137,9 @@ class Float64Conv final : public IntConv {
     merger_.run(raw, sums, positions, values);
   }
   SumKernel kernel() const override { return SumKernel::kFloat64; }
-  std::int64_t memory_bytes() const override { return static_cast<std::int64_t>(weights_.size() * sizeof(double)); }
+  std::int64_t memory_bytes() const override {
+    return static_cast<std::int64_t>(weights_.size() * sizeof(double));
+  }
 
  private:
   IntConvProblem problem_;

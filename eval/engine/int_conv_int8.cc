@@ -10,16 +10,19 @@
 namespace squant::eval {
 namespace {
 
-// oneDNN adds in 32 bits, then scales in float32 (by 1) on the way to memory: below 2^24 that changes nothing.
+// oneDNN adds in 32 bits, then scales in float32 (by 1) on the way to memory: below 2^24 that
+// changes nothing.
 constexpr double kLimit = 0x1p24;
 
-// For signed inputs oneDNN adds 128 to each and subtracts the weights' share later: both sums must be exact.
+// For signed inputs oneDNN adds 128 to each and subtracts the weights' share later: both sums must
+// be exact.
 InputRange library_range(const CodeFormat& format) {
   return format.is_signed ? InputRange{format.lo, std::int64_t{format.hi} + 128}
                           : InputRange{format.lo, format.hi};
 }
 
-onednn::ConvShape strip_shape(const IntConvProblem& problem, const Strip& strip, std::int64_t parts) {
+onednn::ConvShape strip_shape(const IntConvProblem& problem, const Strip& strip,
+                              std::int64_t parts) {
   const InputRows rows = input_rows(problem, strip);
   onednn::ConvShape shape;
   shape.groups = problem.groups * parts;
@@ -44,20 +47,24 @@ class Int8Conv final : public IntConv {
  public:
   static std::unique_ptr<Int8Conv> create(const IntConvProblem& problem, SplitWeights weights) {
     auto result = std::unique_ptr<Int8Conv>(new Int8Conv(problem, weights));
-    return result->compile(part_weights<std::int8_t>(weights, problem)) && result->adds_exactly(weights) ? std::move(result)
-                                                                                           : nullptr;
+    return result->compile(part_weights<std::int8_t>(weights, problem)) &&
+                   result->adds_exactly(weights)
+               ? std::move(result)
+               : nullptr;
   }
 
   void run(const void* input, const Strip& strip, Scratch& scratch, float* values) const override {
     const onednn::Convolution& conv = convolution(strip);
-    const auto* source = static_cast<const std::uint8_t*>(input) +
-                         input_rows(problem_, strip).first * problem_.input.width * problem_.input.channels;
+    const auto* source =
+        static_cast<const std::uint8_t*>(input) +
+        input_rows(problem_, strip).first * problem_.input.width * problem_.input.channels;
     if (merger_.is_trivial()) {
       conv.run(source, values, scratch);
       return;
     }
     const std::int64_t positions = strip.count * problem_.output.width;
-    auto* raw = scratch.get<std::int32_t>(ScratchUse::kRawSums, positions * problem_.output.channels * parts_);
+    auto* raw = scratch.get<std::int32_t>(ScratchUse::kRawSums,
+                                          positions * problem_.output.channels * parts_);
     conv.run(source, raw, scratch);
     std::int32_t* sums = nullptr;
     if (merger_.needs_sums()) {
@@ -74,15 +81,19 @@ class Int8Conv final : public IntConv {
 
  private:
   Int8Conv(const IntConvProblem& problem, const SplitWeights& weights)
-      : problem_(problem), parts_(weights.parts), merger_(weights, problem, stored_range(problem.format)) {
+      : problem_(problem),
+        parts_(weights.parts),
+        merger_(weights, problem, stored_range(problem.format)) {
     problem_.codes = {};
     problem_.zero_point = {};
     strips_ = plan_strips(problem.output, parts_);
   }
 
   bool compile(const std::vector<std::int8_t>& weights) {
-    const onednn::Type source = problem_.format.is_signed ? onednn::Type::kInt8 : onednn::Type::kUint8;
-    const onednn::Type destination = merger_.is_trivial() ? onednn::Type::kFloat32 : onednn::Type::kInt32;
+    const onednn::Type source =
+        problem_.format.is_signed ? onednn::Type::kInt8 : onednn::Type::kUint8;
+    const onednn::Type destination =
+        merger_.is_trivial() ? onednn::Type::kFloat32 : onednn::Type::kInt32;
     for (const Strip& strip : strips_) {
       const onednn::ConvShape shape = strip_shape(problem_, strip, parts_);
       const auto same = std::find(shapes_.begin(), shapes_.end(), shape);
@@ -93,8 +104,9 @@ class Int8Conv final : public IntConv {
       if (shape.in_height < 1) {
         return false;  // a strip of nothing but padding
       }
-      auto conv = onednn::Convolution::create(shape, source, destination, weights.data(),
-                                              convolutions_.empty() ? nullptr : convolutions_.front().get());
+      auto conv = onednn::Convolution::create(
+          shape, source, destination, weights.data(),
+          convolutions_.empty() ? nullptr : convolutions_.front().get());
       if (conv == nullptr) {
         return false;
       }
@@ -108,8 +120,9 @@ class Int8Conv final : public IntConv {
     return *convolutions_[of_strip_[static_cast<std::size_t>(strip.first / strips_.front().count)]];
   }
 
-  // Runs every strip on the input where sums of neighbouring products are largest, the extreme byte everywhere: a
-  // unit that saturates such sums (the 8-bit instructions before VNNI do) is found out here and not used.
+  // Runs every strip on the input where sums of neighbouring products are largest, the extreme byte
+  // everywhere: a unit that saturates such sums (the 8-bit instructions before VNNI do) is found
+  // out here and not used.
   bool adds_exactly(const SplitWeights& weights) const {
     for (const std::int32_t extreme : {problem_.format.lo, problem_.format.hi}) {
       if (extreme != 0 && !adds_exactly(weights, extreme)) {
@@ -129,8 +142,8 @@ class Int8Conv final : public IntConv {
 };
 
 // Sums of a kernel's weights over the taps [y0, y1) x [x0, x1).
-std::int64_t box(const std::vector<std::int64_t>& taps, std::int64_t kernel_w, std::int64_t y0, std::int64_t y1,
-                 std::int64_t x0, std::int64_t x1) {
+std::int64_t box(const std::vector<std::int64_t>& taps, std::int64_t kernel_w, std::int64_t y0,
+                 std::int64_t y1, std::int64_t x0, std::int64_t x1) {
   std::int64_t sum = 0;
   for (std::int64_t y = y0; y < y1; ++y) {
     for (std::int64_t x = x0; x < x1; ++x) {
@@ -168,22 +181,25 @@ bool Int8Conv::adds_exactly(const SplitWeights& weights, std::int32_t extreme) c
     values.assign(static_cast<std::size_t>(strip.count * problem_.output.width * outputs), 0);
     run(input.data(), strip, scratch, values.data());
     for (std::int64_t row : {std::int64_t{0}, strip.count - 1}) {
-      for (std::int64_t column : {std::int64_t{0}, problem_.output.width / 2, problem_.output.width - 1}) {
+      for (std::int64_t column :
+           {std::int64_t{0}, problem_.output.width / 2, problem_.output.width - 1}) {
         const std::int64_t y = (strip.first + row) * window.stride_h - window.padding.top;
         const std::int64_t x = column * window.stride_w - window.padding.left;
         const std::int64_t y0 = std::max(std::int64_t{0}, -y);
         const std::int64_t y1 = std::min(window.kernel_h, problem_.input.height - y);
         const std::int64_t x0 = std::max(std::int64_t{0}, -x);
         const std::int64_t x1 = std::min(window.kernel_w, problem_.input.width - x);
-        const std::int64_t inputs = std::max(std::int64_t{0}, y1 - y0) * std::max(std::int64_t{0}, x1 - x0) * channels;
+        const std::int64_t inputs =
+            std::max(std::int64_t{0}, y1 - y0) * std::max(std::int64_t{0}, x1 - x0) * channels;
         for (std::int64_t o = 0; o < outputs; ++o) {
           const auto at = static_cast<std::size_t>(o);
           const std::int64_t zero = weights.zero.empty() ? 0 : weights.zero[at];
           const std::int64_t constant = weights.constant.empty() ? 0 : weights.constant[at];
           const std::int64_t acc = extreme * box(taps[at], window.kernel_w, y0, y1, x0, x1) +
-                                   zero * (std::int64_t{extreme} + problem_.format.zero) * inputs + constant;
-          if (values[static_cast<std::size_t>((row * problem_.output.width + column) * outputs + o)] !=
-              static_cast<float>(acc)) {
+                                   zero * (std::int64_t{extreme} + problem_.format.zero) * inputs +
+                                   constant;
+          if (values[static_cast<std::size_t>((row * problem_.output.width + column) * outputs +
+                                              o)] != static_cast<float>(acc)) {
             return false;
           }
         }

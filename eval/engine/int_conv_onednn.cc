@@ -19,35 +19,35 @@ namespace {
 
 // Every function used, by the library's own declarations.
 struct Library {
-#define SQ_FUNCTIONS(F)                   \
-  F(engine_create)                        \
-  F(stream_create)                        \
-  F(stream_destroy)                       \
-  F(get_effective_cpu_isa)                \
-  F(memory_create)                        \
-  F(memory_destroy)                       \
-  F(memory_desc_get_size)                 \
-  F(memory_desc_equal)                    \
-  F(primitive_attr_create)                \
-  F(primitive_attr_destroy)               \
-  F(primitive_attr_set_scratchpad_mode)   \
-  F(primitive_attr_set_fpmath_mode)       \
-  F(primitive_desc_destroy)               \
-  F(primitive_desc_query)                 \
-  F(primitive_desc_query_md)              \
-  F(primitive_create)                     \
-  F(primitive_destroy)                    \
-  F(primitive_execute)                    \
+#define SQ_FUNCTIONS(F)                 \
+  F(engine_create)                      \
+  F(stream_create)                      \
+  F(stream_destroy)                     \
+  F(get_effective_cpu_isa)              \
+  F(memory_create)                      \
+  F(memory_destroy)                     \
+  F(memory_desc_get_size)               \
+  F(memory_desc_equal)                  \
+  F(primitive_attr_create)              \
+  F(primitive_attr_destroy)             \
+  F(primitive_attr_set_scratchpad_mode) \
+  F(primitive_attr_set_fpmath_mode)     \
+  F(primitive_desc_destroy)             \
+  F(primitive_desc_query)               \
+  F(primitive_desc_query_md)            \
+  F(primitive_create)                   \
+  F(primitive_destroy)                  \
+  F(primitive_execute)                  \
   F(reorder_primitive_desc_create)
 #if DNNL_VERSION_MAJOR >= 3
-#define SQ_VERSION_FUNCTIONS(F)           \
-  F(memory_desc_create_with_tag)          \
-  F(memory_desc_clone)                    \
-  F(memory_desc_destroy)                  \
+#define SQ_VERSION_FUNCTIONS(F)  \
+  F(memory_desc_create_with_tag) \
+  F(memory_desc_clone)           \
+  F(memory_desc_destroy)         \
   F(convolution_forward_primitive_desc_create)
 #else
-#define SQ_VERSION_FUNCTIONS(F) \
-  F(memory_desc_init_by_tag)    \
+#define SQ_VERSION_FUNCTIONS(F)    \
+  F(memory_desc_init_by_tag)       \
   F(convolution_forward_desc_init) \
   F(primitive_desc_create)
 #endif
@@ -87,7 +87,8 @@ Library load_library() {
   SQ_VERSION_FUNCTIONS(SQ_LOAD)
 #undef SQ_LOAD
   if (!complete || library.engine_create(&library.engine, dnnl_cpu, 0) != dnnl_success) {
-    spdlog::warn("oneDNN ({}) is of another version than its headers: integer layers use float units", file);
+    spdlog::warn(
+        "oneDNN ({}) is of another version than its headers: integer layers use float units", file);
     return library;
   }
   library.loaded = true;
@@ -101,7 +102,8 @@ const Library& library() {
 
 void check(dnnl_status_t status, const char* what) {
   if (status != dnnl_success) {
-    throw std::runtime_error(std::string("oneDNN: ") + what + " failed with status " + std::to_string(status));
+    throw std::runtime_error(std::string("oneDNN: ") + what + " failed with status " +
+                             std::to_string(status));
   }
 }
 #define SQ_DNNL_CHECK(call) check(library().call, #call)
@@ -138,7 +140,8 @@ class MemoryDesc {
 #if DNNL_VERSION_MAJOR >= 3
   using Reference = const_dnnl_memory_desc_t;
   MemoryDesc(const std::vector<dnnl_dim_t>& dims, Type type, dnnl_format_tag_t tag) {
-    SQ_DNNL_CHECK(memory_desc_create_with_tag(&desc_, static_cast<int>(dims.size()), dims.data(), data_type(type), tag));
+    SQ_DNNL_CHECK(memory_desc_create_with_tag(&desc_, static_cast<int>(dims.size()), dims.data(),
+                                              data_type(type), tag));
   }
   explicit MemoryDesc(Reference other) { SQ_DNNL_CHECK(memory_desc_clone(&desc_, other)); }
   ~MemoryDesc() { library().memory_desc_destroy(desc_); }
@@ -149,7 +152,8 @@ class MemoryDesc {
 #else
   using Reference = const dnnl_memory_desc_t*;
   MemoryDesc(const std::vector<dnnl_dim_t>& dims, Type type, dnnl_format_tag_t tag) {
-    SQ_DNNL_CHECK(memory_desc_init_by_tag(&desc_, static_cast<int>(dims.size()), dims.data(), data_type(type), tag));
+    SQ_DNNL_CHECK(memory_desc_init_by_tag(&desc_, static_cast<int>(dims.size()), dims.data(),
+                                          data_type(type), tag));
   }
   explicit MemoryDesc(Reference other) : desc_(*other) {}
   Reference get() const { return &desc_; }
@@ -226,10 +230,13 @@ class PrimitiveDesc {
   PrimitiveDesc& operator=(const PrimitiveDesc&) = delete;
   dnnl_primitive_desc_t* out() { return &desc_; }
   dnnl_primitive_desc_t get() const { return desc_; }
-  MemoryDesc::Reference memory(dnnl_query_t what) const { return library().primitive_desc_query_md(desc_, what, 0); }
+  MemoryDesc::Reference memory(dnnl_query_t what) const {
+    return library().primitive_desc_query_md(desc_, what, 0);
+  }
   std::string implementation() const {
     const char* text = nullptr;
-    const dnnl_status_t status = library().primitive_desc_query(desc_, dnnl_query_impl_info_str, 0, &text);
+    const dnnl_status_t status =
+        library().primitive_desc_query(desc_, dnnl_query_impl_info_str, 0, &text);
     return status == dnnl_success && text != nullptr ? text : "";
   }
 
@@ -239,7 +246,9 @@ class PrimitiveDesc {
 
 class Primitive {
  public:
-  explicit Primitive(const PrimitiveDesc& desc) { SQ_DNNL_CHECK(primitive_create(&primitive_, desc.get())); }
+  explicit Primitive(const PrimitiveDesc& desc) {
+    SQ_DNNL_CHECK(primitive_create(&primitive_, desc.get()));
+  }
   ~Primitive() { library().primitive_destroy(primitive_); }
   Primitive(const Primitive&) = delete;
   Primitive& operator=(const Primitive&) = delete;
@@ -264,7 +273,8 @@ MemoryDesc plain_weights(const ConvShape& shape, Type type) {
 }
 
 // False where the library has nothing for this shape.
-bool describe(const ConvShape& s, Type source, Type destination, Type weight_type, PrimitiveDesc& desc) {
+bool describe(const ConvShape& s, Type source, Type destination, Type weight_type,
+              PrimitiveDesc& desc) {
   const Attributes attributes;
   const MemoryDesc src({1, s.in_channels, s.in_height, s.in_width}, source, dnnl_nhwc);
   const MemoryDesc dst({1, s.out_channels, s.out_height, s.out_width}, destination, dnnl_nhwc);
@@ -275,15 +285,16 @@ bool describe(const ConvShape& s, Type source, Type destination, Type weight_typ
 #if DNNL_VERSION_MAJOR >= 3
   const dnnl_dims_t dilates = {0, 0};
   return library().convolution_forward_primitive_desc_create(
-             desc.out(), library().engine, dnnl_forward_inference, dnnl_convolution_direct, src.get(), weights.get(),
-             nullptr, dst.get(), strides, dilates, before, after, attributes.get()) == dnnl_success;
+             desc.out(), library().engine, dnnl_forward_inference, dnnl_convolution_direct,
+             src.get(), weights.get(), nullptr, dst.get(), strides, dilates, before, after,
+             attributes.get()) == dnnl_success;
 #else
   dnnl_convolution_desc_t conv;
-  return library().convolution_forward_desc_init(&conv, dnnl_forward_inference, dnnl_convolution_direct, src.get(),
-                                                 weights.get(), nullptr, dst.get(), strides, before,
-                                                 after) == dnnl_success &&
-         library().primitive_desc_create(desc.out(), &conv, attributes.get(), library().engine, nullptr) ==
-             dnnl_success;
+  return library().convolution_forward_desc_init(
+             &conv, dnnl_forward_inference, dnnl_convolution_direct, src.get(), weights.get(),
+             nullptr, dst.get(), strides, before, after) == dnnl_success &&
+         library().primitive_desc_create(desc.out(), &conv, attributes.get(), library().engine,
+                                         nullptr) == dnnl_success;
 #endif
 }
 
@@ -296,7 +307,8 @@ bool has_exact_int8() {
     return false;
   }
   const dnnl_cpu_isa_t isa = library().get_effective_cpu_isa();
-  return isa == dnnl_cpu_isa_avx2_vnni || (isa & dnnl_cpu_isa_avx512_core_vnni) == dnnl_cpu_isa_avx512_core_vnni;
+  return isa == dnnl_cpu_isa_avx2_vnni ||
+         (isa & dnnl_cpu_isa_avx512_core_vnni) == dnnl_cpu_isa_avx512_core_vnni;
 }
 
 class PackedWeights {
@@ -305,8 +317,8 @@ class PackedWeights {
       : desc_(wanted), data_(desc_.size_bytes()) {
     PrimitiveDesc reorder;
     const Attributes attributes;
-    SQ_DNNL_CHECK(reorder_primitive_desc_create(reorder.out(), plain.get(), library().engine, desc_.get(),
-                                                library().engine, attributes.get()));
+    SQ_DNNL_CHECK(reorder_primitive_desc_create(reorder.out(), plain.get(), library().engine,
+                                                desc_.get(), library().engine, attributes.get()));
     const Primitive primitive(reorder);
     const Memory from(plain.get(), weights);
     const Memory to(desc_.get(), data_.data());
@@ -317,7 +329,9 @@ class PackedWeights {
                                                       {DNNL_ARG_TO, to.get()},
                                                       {DNNL_ARG_SCRATCHPAD, scratch.get()}}});
   }
-  bool has_layout(MemoryDesc::Reference other) const { return library().memory_desc_equal(desc_.get(), other) != 0; }
+  bool has_layout(MemoryDesc::Reference other) const {
+    return library().memory_desc_equal(desc_.get(), other) != 0;
+  }
   const MemoryDesc& desc() const { return desc_; }
   const void* data() const { return data_.data(); }
   std::int64_t size_bytes() const { return static_cast<std::int64_t>(data_.size()); }
@@ -344,15 +358,17 @@ struct Convolution::Impl {
 Convolution::Convolution() = default;
 Convolution::~Convolution() = default;
 
-std::unique_ptr<Convolution> Convolution::create(const ConvShape& shape, Type source, Type destination,
-                                                 const void* weights, const Convolution* like) {
+std::unique_ptr<Convolution> Convolution::create(const ConvShape& shape, Type source,
+                                                 Type destination, const void* weights,
+                                                 const Convolution* like) {
   if (!is_available()) {
     return nullptr;
   }
   const OneThread one_thread;
   const Type weight_type = source == Type::kFloat32 ? Type::kFloat32 : Type::kInt8;
   PrimitiveDesc desc;
-  if (!describe(shape, source, destination, weight_type, desc) || desc.implementation().starts_with("ref")) {
+  if (!describe(shape, source, destination, weight_type, desc) ||
+      desc.implementation().starts_with("ref")) {
     return nullptr;
   }
   std::unique_ptr<Convolution> result(new Convolution);
@@ -361,7 +377,8 @@ std::unique_ptr<Convolution> Convolution::create(const ConvShape& shape, Type so
   if (like != nullptr && like->weights_->has_layout(wanted)) {
     result->weights_ = like->weights_;
   } else {
-    result->weights_ = std::make_shared<PackedWeights>(wanted, plain_weights(shape, weight_type), weights);
+    result->weights_ =
+        std::make_shared<PackedWeights>(wanted, plain_weights(shape, weight_type), weights);
   }
   return result;
 }
@@ -370,7 +387,8 @@ void Convolution::run(const void* source, void* destination, Scratch& scratch) c
   const Memory from(impl_->source.get(), source);
   const Memory weights(weights_->desc().get(), weights_->data());
   const Memory to(impl_->destination.get(), destination);
-  const Memory work(impl_->scratch.get(), scratch.get<std::byte>(ScratchUse::kLibrary, impl_->scratch_bytes));
+  const Memory work(impl_->scratch.get(),
+                    scratch.get<std::byte>(ScratchUse::kLibrary, impl_->scratch_bytes));
   impl_->primitive.execute(std::array<dnnl_exec_arg_t, 4>{{{DNNL_ARG_SRC, from.get()},
                                                            {DNNL_ARG_WEIGHTS, weights.get()},
                                                            {DNNL_ARG_DST, to.get()},
@@ -392,7 +410,8 @@ std::int64_t size_bytes(const PackedWeights&) { return 0; }
 struct Convolution::Impl {};
 Convolution::Convolution() = default;
 Convolution::~Convolution() = default;
-std::unique_ptr<Convolution> Convolution::create(const ConvShape&, Type, Type, const void*, const Convolution*) {
+std::unique_ptr<Convolution> Convolution::create(const ConvShape&, Type, Type, const void*,
+                                                 const Convolution*) {
   return nullptr;
 }
 void Convolution::run(const void*, void*, Scratch&) const {}

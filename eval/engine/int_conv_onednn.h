@@ -1,8 +1,8 @@
 // oneDNN convolutions of one image, through its C interface, loaded at run time.
 //
-// Loaded, not linked: LibTorch carries another version of oneDNN, and both libraries export a few C++ symbols of the
-// same names. Linked side by side, the later one calls the earlier one's code, and its matrix products fail. Opened
-// with RTLD_LOCAL and RTLD_DEEPBIND, each keeps to its own.
+// Loaded, not linked: LibTorch carries another version of oneDNN, and both libraries export a few
+// C++ symbols of the same names. Linked side by side, the later one calls the earlier one's code,
+// and its matrix products fail. Opened with RTLD_LOCAL and RTLD_DEEPBIND, each keeps to its own.
 #pragma once
 
 #include <cstdint>
@@ -13,9 +13,11 @@
 
 namespace squant::eval::onednn {
 
-// Whether the library could be loaded. Built without it, or under AddressSanitizer (which forbids RTLD_DEEPBIND): no.
+// Whether the library could be loaded. Built without it, or under AddressSanitizer (which forbids
+// RTLD_DEEPBIND): no.
 bool is_available();
-// Whether 8-bit products are added in 32 bits without saturation: a CPU with VNNI that oneDNN may use.
+// Whether 8-bit products are added in 32 bits without saturation: a CPU with VNNI that oneDNN may
+// use.
 bool has_exact_int8();
 
 enum class Type : std::uint8_t { kUint8, kInt8, kInt32, kFloat32 };
@@ -36,9 +38,9 @@ class PackedWeights;
 // One compiled convolution. Immutable: threads may share it, each with its own Scratch.
 class Convolution {
  public:
-  // weights: [groups, O / groups, I / groups, kh, kw], int8 for 8-bit inputs, else float32; copied. `like` may name a
-  // convolution with the same weights: packed weights are shared where both want the same layout.
-  // Null where the library has no direct implementation.
+  // weights: [groups, O / groups, I / groups, kh, kw], int8 for 8-bit inputs, else float32; copied.
+  // `like` may name a convolution with the same weights: packed weights are shared where both want
+  // the same layout. Null where the library has no direct implementation.
   static std::unique_ptr<Convolution> create(const ConvShape& shape, Type source, Type destination,
                                              const void* weights, const Convolution* like);
   ~Convolution();

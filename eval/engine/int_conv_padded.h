@@ -15,9 +15,12 @@ struct PaddedStrip {
 PaddedStrip padded_strip(const IntConvProblem& problem, const Strip& strip);
 
 // out: [height, width, channels] of X, written; 0 in the padding. input: the image's codes.
-void pad_strip(const IntConvProblem& problem, const PaddedStrip& strip, const void* input, float* out);
-void pad_strip(const IntConvProblem& problem, const PaddedStrip& strip, const void* input, double* out);
+void pad_strip(const IntConvProblem& problem, const PaddedStrip& strip, const void* input,
+               float* out);
+void pad_strip(const IntConvProblem& problem, const PaddedStrip& strip, const void* input,
+               double* out);
 // The same for float input, which is its own value.
-void pad_strip_float(const IntConvProblem& problem, const PaddedStrip& strip, const float* input, double* out);
+void pad_strip_float(const IntConvProblem& problem, const PaddedStrip& strip, const float* input,
+                     double* out);
 
 }  // namespace squant::eval

@@ -9,8 +9,9 @@ namespace {
 
 // out[position, group] = sum of a group's channels of X.
 template <typename Code>
-[[gnu::always_inline]] inline void sum_channels(const Code* input, std::int64_t rows, std::int64_t channels,
-                                                std::int32_t zero, std::int32_t* out) {
+[[gnu::always_inline]] inline void sum_channels(const Code* input, std::int64_t rows,
+                                                std::int64_t channels, std::int32_t zero,
+                                                std::int32_t* out) {
   for (std::int64_t row = 0; row < rows; ++row) {
     std::int32_t sum = 0;
     for (std::int64_t c = 0; c < channels; ++c) {
@@ -19,16 +20,17 @@ template <typename Code>
     out[row] = sum + zero * static_cast<std::int32_t>(channels);
   }
 }
-SQ_TARGET_CLONES void sum_channels_u8(const std::uint8_t* input, std::int64_t rows, std::int64_t channels,
-                                      std::int32_t zero, std::int32_t* out) {
+SQ_TARGET_CLONES void sum_channels_u8(const std::uint8_t* input, std::int64_t rows,
+                                      std::int64_t channels, std::int32_t zero, std::int32_t* out) {
   sum_channels(input, rows, channels, zero, out);
 }
-SQ_TARGET_CLONES void sum_channels_s8(const std::int8_t* input, std::int64_t rows, std::int64_t channels,
-                                      std::int32_t zero, std::int32_t* out) {
+SQ_TARGET_CLONES void sum_channels_s8(const std::int8_t* input, std::int64_t rows,
+                                      std::int64_t channels, std::int32_t zero, std::int32_t* out) {
   sum_channels(input, rows, channels, zero, out);
 }
 
-SQ_TARGET_CLONES void add_row(const std::int32_t* __restrict from, std::int64_t count, std::int32_t* __restrict to) {
+SQ_TARGET_CLONES void add_row(const std::int32_t* __restrict from, std::int64_t count,
+                              std::int32_t* __restrict to) {
   for (std::int64_t i = 0; i < count; ++i) {
     to[i] += from[i];
   }
@@ -46,9 +48,10 @@ struct MergeArguments {
 };
 
 template <typename Raw, typename Int, bool kZero, bool kConstant>
-[[gnu::always_inline]] inline void merge_row(const Raw* __restrict raw, Int sum, const Int* __restrict zero,
-                                             const Int* __restrict constant, std::int64_t outputs, std::int64_t parts,
-                                             float* __restrict values) {
+[[gnu::always_inline]] inline void merge_row(const Raw* __restrict raw, Int sum,
+                                             const Int* __restrict zero,
+                                             const Int* __restrict constant, std::int64_t outputs,
+                                             std::int64_t parts, float* __restrict values) {
   for (std::int64_t o = 0; o < outputs; ++o) {
     Int acc = static_cast<Int>(raw[o]);
     for (std::int64_t part = 1; part < parts; ++part) {
@@ -71,11 +74,10 @@ template <typename Raw, typename Int, bool kZero, bool kConstant, std::int64_t k
   for (std::int64_t p = 0; p < a.positions; ++p) {
     for (std::int64_t g = 0; g < a.groups; ++g) {
       const std::int64_t row = p * a.groups + g;
-      merge_row<Raw, Int, kZero, kConstant>(a.raw + row * parts * outputs,
-                                            kZero ? static_cast<Int>(a.sums[row]) : Int{0},
-                                            kZero ? a.zero + g * outputs : nullptr,
-                                            kConstant ? a.constant + g * outputs : nullptr, outputs, parts,
-                                            a.values + row * outputs);
+      merge_row<Raw, Int, kZero, kConstant>(
+          a.raw + row * parts * outputs, kZero ? static_cast<Int>(a.sums[row]) : Int{0},
+          kZero ? a.zero + g * outputs : nullptr, kConstant ? a.constant + g * outputs : nullptr,
+          outputs, parts, a.values + row * outputs);
     }
   }
 }
@@ -97,20 +99,26 @@ template <typename Raw, typename Int>
   }
 }
 
-SQ_TARGET_CLONES void merge_clones(const MergeArguments<std::int32_t, std::int32_t>& a) { merge_any(a); }
-SQ_TARGET_CLONES void merge_clones(const MergeArguments<std::int32_t, std::int64_t>& a) { merge_any(a); }
+SQ_TARGET_CLONES void merge_clones(const MergeArguments<std::int32_t, std::int32_t>& a) {
+  merge_any(a);
+}
+SQ_TARGET_CLONES void merge_clones(const MergeArguments<std::int32_t, std::int64_t>& a) {
+  merge_any(a);
+}
 SQ_TARGET_CLONES void merge_clones(const MergeArguments<float, std::int32_t>& a) { merge_any(a); }
 SQ_TARGET_CLONES void merge_clones(const MergeArguments<float, std::int64_t>& a) { merge_any(a); }
 
 SQ_TARGET_CLONES void merge_clones(const MergeArguments<double, std::int32_t>& a) { merge_any(a); }
 SQ_TARGET_CLONES void merge_clones(const MergeArguments<double, std::int64_t>& a) { merge_any(a); }
 
-SQ_TARGET_CLONES void to_float(const double* __restrict raw, std::int64_t count, float* __restrict values) {
+SQ_TARGET_CLONES void to_float(const double* __restrict raw, std::int64_t count,
+                               float* __restrict values) {
   for (std::int64_t i = 0; i < count; ++i) {
     values[i] = static_cast<float>(raw[i]);
   }
 }
-SQ_TARGET_CLONES void to_float(const std::int32_t* __restrict raw, std::int64_t count, float* __restrict values) {
+SQ_TARGET_CLONES void to_float(const std::int32_t* __restrict raw, std::int64_t count,
+                               float* __restrict values) {
   for (std::int64_t i = 0; i < count; ++i) {
     values[i] = static_cast<float>(raw[i]);
   }
@@ -141,7 +149,8 @@ InputRows input_rows(const IntConvProblem& problem, const Strip& strip) {
 
 std::int64_t pad_right(const IntConvProblem& problem) {
   const Window& window = problem.window;
-  const std::int64_t end = (problem.output.width - 1) * window.stride_w + window.kernel_w - window.padding.left;
+  const std::int64_t end =
+      (problem.output.width - 1) * window.stride_w + window.kernel_w - window.padding.left;
   return std::max(std::int64_t{0}, end - problem.input.width);
 }
 
@@ -158,8 +167,8 @@ std::vector<Strip> plan_strips(const Shape& output, std::int64_t parts) {
   return strips;
 }
 
-void window_sums(const IntConvProblem& problem, const void* input, const Strip& strip, Scratch& scratch,
-                 std::int32_t* sums) {
+void window_sums(const IntConvProblem& problem, const void* input, const Strip& strip,
+                 Scratch& scratch, std::int32_t* sums) {
   const Window& window = problem.window;
   const std::int64_t groups = problem.groups;
   const std::int64_t group_channels = problem.input.channels / groups;
@@ -167,14 +176,15 @@ void window_sums(const IntConvProblem& problem, const void* input, const Strip& 
   const std::int64_t row_values = problem.input.width * groups;
   const bool pointwise = window.kernel_h == 1 && window.kernel_w == 1 && window.stride_w == 1 &&
                          window.stride_h == 1 && !has_padding(problem);
-  std::int32_t* pixel_sums = pointwise ? sums : scratch.get<std::int32_t>(ScratchUse::kPixelSums, rows.count * row_values);
+  std::int32_t* pixel_sums =
+      pointwise ? sums : scratch.get<std::int32_t>(ScratchUse::kPixelSums, rows.count * row_values);
   const std::int64_t offset = rows.first * problem.input.width * problem.input.channels;
   if (problem.format.is_signed) {
-    sum_channels_s8(static_cast<const std::int8_t*>(input) + offset, rows.count * row_values, group_channels,
-                    problem.format.zero, pixel_sums);
+    sum_channels_s8(static_cast<const std::int8_t*>(input) + offset, rows.count * row_values,
+                    group_channels, problem.format.zero, pixel_sums);
   } else {
-    sum_channels_u8(static_cast<const std::uint8_t*>(input) + offset, rows.count * row_values, group_channels,
-                    problem.format.zero, pixel_sums);
+    sum_channels_u8(static_cast<const std::uint8_t*>(input) + offset, rows.count * row_values,
+                    group_channels, problem.format.zero, pixel_sums);
   }
   if (pointwise) {
     return;
@@ -214,17 +224,21 @@ SumMerger::SumMerger(const SplitWeights& weights, const IntConvProblem& problem,
 }
 
 template <typename Raw>
-void SumMerger::merge(const Raw* raw, const std::int32_t* sums, std::int64_t positions, float* values) const {
+void SumMerger::merge(const Raw* raw, const std::int32_t* sums, std::int64_t positions,
+                      float* values) const {
   if (narrow_) {
-    merge_clones(MergeArguments<Raw, std::int32_t>{raw, sums, data_or_null(narrow_zero_), data_or_null(narrow_constant_),
-                                                   positions, groups_, group_outputs_, parts_, values});
-  } else {
-    merge_clones(MergeArguments<Raw, std::int64_t>{raw, sums, data_or_null(zero_), data_or_null(constant_), positions,
+    merge_clones(MergeArguments<Raw, std::int32_t>{raw, sums, data_or_null(narrow_zero_),
+                                                   data_or_null(narrow_constant_), positions,
                                                    groups_, group_outputs_, parts_, values});
+  } else {
+    merge_clones(MergeArguments<Raw, std::int64_t>{raw, sums, data_or_null(zero_),
+                                                   data_or_null(constant_), positions, groups_,
+                                                   group_outputs_, parts_, values});
   }
 }
 
-void SumMerger::run(const std::int32_t* raw, const std::int32_t* sums, std::int64_t positions, float* values) const {
+void SumMerger::run(const std::int32_t* raw, const std::int32_t* sums, std::int64_t positions,
+                    float* values) const {
   if (is_trivial()) {
     to_float(raw, positions * groups_ * group_outputs_, values);
   } else {
@@ -232,7 +246,8 @@ void SumMerger::run(const std::int32_t* raw, const std::int32_t* sums, std::int6
   }
 }
 
-void SumMerger::run(const float* raw, const std::int32_t* sums, std::int64_t positions, float* values) const {
+void SumMerger::run(const float* raw, const std::int32_t* sums, std::int64_t positions,
+                    float* values) const {
   if (is_trivial()) {
     std::copy_n(raw, positions * groups_ * group_outputs_, values);
   } else {
@@ -240,7 +255,8 @@ void SumMerger::run(const float* raw, const std::int32_t* sums, std::int64_t pos
   }
 }
 
-void SumMerger::run(const double* raw, const std::int32_t* sums, std::int64_t positions, float* values) const {
+void SumMerger::run(const double* raw, const std::int32_t* sums, std::int64_t positions,
+                    float* values) const {
   if (is_trivial()) {
     to_float(raw, positions * groups_ * group_outputs_, values);
   } else {

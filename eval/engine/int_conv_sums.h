@@ -1,4 +1,5 @@
-// What stands around a kernel's sums: sums of inputs, and the merging of parts and zero points into float(acc).
+// What stands around a kernel's sums: sums of inputs, and the merging of parts and zero points into
+// float(acc).
 #pragma once
 
 #include <cstdint>
@@ -21,14 +22,16 @@ InputRows input_rows(const IntConvProblem& problem, const Strip& strip);
 // The columns of padding right of the image that the last window reads.
 std::int64_t pad_right(const IntConvProblem& problem);
 
-// Strips of whole output rows whose sums, in `parts` parts, take about a quarter of a core's second-level cache.
+// Strips of whole output rows whose sums, in `parts` parts, take about a quarter of a core's
+// second-level cache.
 std::vector<Strip> plan_strips(const Shape& output, std::int64_t parts);
 
 // sums: [strip.count, OW, groups], written: the sum of X over the taps inside the image.
-void window_sums(const IntConvProblem& problem, const void* input, const Strip& strip, Scratch& scratch,
-                 std::int32_t* sums);
+void window_sums(const IntConvProblem& problem, const void* input, const Strip& strip,
+                 Scratch& scratch, std::int32_t* sums);
 
-// float(sum over the parts + zero * sum of inputs + constant), in integers wide enough for the layer.
+// float(sum over the parts + zero * sum of inputs + constant), in integers wide enough for the
+// layer.
 class SumMerger {
  public:
   // range: of the inputs that `weights` multiplies.
@@ -38,11 +41,14 @@ class SumMerger {
   bool is_trivial() const { return parts_ == 1 && zero_.empty() && constant_.empty(); }
   bool needs_sums() const { return !zero_.empty(); }
 
-  // raw: [positions, group, part, output of the group], integers; as float below 2^24, as double below 2^53. sums: [positions, group], null
-  // unless needs_sums(). values: [positions, O], written.
-  void run(const std::int32_t* raw, const std::int32_t* sums, std::int64_t positions, float* values) const;
+  // raw: [positions, group, part, output of the group], integers; as float below 2^24, as double
+  // below 2^53. sums: [positions, group], null unless needs_sums(). values: [positions, O],
+  // written.
+  void run(const std::int32_t* raw, const std::int32_t* sums, std::int64_t positions,
+           float* values) const;
   void run(const float* raw, const std::int32_t* sums, std::int64_t positions, float* values) const;
-  void run(const double* raw, const std::int32_t* sums, std::int64_t positions, float* values) const;
+  void run(const double* raw, const std::int32_t* sums, std::int64_t positions,
+           float* values) const;
 
  private:
   template <typename Raw>

@@ -13,9 +13,11 @@ constexpr double kLargestZeroPoint = 0x1p38;
 std::int64_t integer_zero_point(const IntConvProblem& problem, std::size_t output) {
   const float zero_point = problem.zero_point[output];
   if (!(std::abs(zero_point) < kLargestZeroPoint)) {
-    throw std::invalid_argument(problem.name + ": output channel " + std::to_string(output) + " has the zero point " +
-                                std::to_string(zero_point) + ", too large for exact sums; its weights are all but "
-                                "equal and far from 0: check the checkpoint, or use the simulated engine");
+    throw std::invalid_argument(
+        problem.name + ": output channel " + std::to_string(output) + " has the zero point " +
+        std::to_string(zero_point) +
+        ", too large for exact sums; its weights are all but "
+        "equal and far from 0: check the checkpoint, or use the simulated engine");
   }
   return std::llround(zero_point);
 }
@@ -29,13 +31,15 @@ InputRange value_range(const CodeFormat& format) {
 }
 
 std::int64_t weights_per_output(const IntConvProblem& problem) {
-  return problem.input.channels / problem.groups * problem.window.kernel_h * problem.window.kernel_w;
+  return problem.input.channels / problem.groups * problem.window.kernel_h *
+         problem.window.kernel_w;
 }
 
 bool has_padding(const IntConvProblem& problem) { return problem.window.padding != Padding{}; }
 
 bool is_depthwise(const IntConvProblem& problem) {
-  return problem.groups > 1 && problem.groups == problem.input.channels && problem.groups == problem.output.channels;
+  return problem.groups > 1 && problem.groups == problem.input.channels &&
+         problem.groups == problem.output.channels;
 }
 
 double sum_bound(const std::vector<std::int32_t>& weights, std::int64_t outputs, std::int64_t parts,
@@ -65,7 +69,8 @@ double exact_sum_bound(const IntConvProblem& problem) {
     double lowest = 0;
     double highest = 0;
     for (std::size_t i = o * row; i < (o + 1) * row; ++i) {
-      const double w = static_cast<double>(problem.codes[i]) + static_cast<double>(problem.zero_point[o]);
+      const double w =
+          static_cast<double>(problem.codes[i]) + static_cast<double>(problem.zero_point[o]);
       const double a = w * static_cast<double>(range.lo);
       const double b = w * static_cast<double>(range.hi);
       lowest += std::min({a, b, 0.0});
@@ -97,24 +102,28 @@ SplitWeights weights_within(const IntConvProblem& problem, std::int64_t lo, std:
   return result;
 }
 
-std::int64_t parts_below(const SplitWeights& weights, const IntConvProblem& problem, InputRange range, double limit) {
+std::int64_t parts_below(const SplitWeights& weights, const IntConvProblem& problem,
+                         InputRange range, double limit) {
   constexpr std::int64_t kMostParts = 16;
   const std::int64_t channels = problem.input.channels / problem.groups;
   for (std::int64_t parts = 1; parts <= std::min(kMostParts, channels); ++parts) {
-    if (channels % parts == 0 && sum_bound(weights.values, problem.output.channels, parts, range) < limit) {
+    if (channels % parts == 0 &&
+        sum_bound(weights.values, problem.output.channels, parts, range) < limit) {
       return parts;
     }
   }
   return 0;
 }
 
-bool merged_below(const SplitWeights& weights, const IntConvProblem& problem, InputRange range, double limit) {
+bool merged_below(const SplitWeights& weights, const IntConvProblem& problem, InputRange range,
+                  double limit) {
   const double inputs = static_cast<double>(weights_per_output(problem)) *
                         static_cast<double>(std::max(std::abs(range.lo), std::abs(range.hi)));
   double largest = 0;
   for (std::size_t o = 0; o < problem.zero_point.size(); ++o) {
     const double zero = weights.zero.empty() ? 0 : std::abs(static_cast<double>(weights.zero[o]));
-    const double constant = weights.constant.empty() ? 0 : std::abs(static_cast<double>(weights.constant[o]));
+    const double constant =
+        weights.constant.empty() ? 0 : std::abs(static_cast<double>(weights.constant[o]));
     largest = std::max(largest, zero * inputs + constant);
   }
   return largest + sum_bound(weights.values, problem.output.channels, 1, range) < limit;

@@ -1,4 +1,5 @@
-// A layer's integer weights, brought into a kernel's range, with the bound that proves its sums exact.
+// A layer's integer weights, brought into a kernel's range, with the bound that proves its sums
+// exact.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +16,8 @@ struct InputRange {
 InputRange stored_range(const CodeFormat& format);  // as the bytes say
 InputRange value_range(const CodeFormat& format);   // X = stored + zero
 
-// acc = sum w * x + zero * sum x + constant, where the first sum may be cut into `parts` along the input channels.
+// acc = sum w * x + zero * sum x + constant, where the first sum may be cut into `parts` along the
+// input channels.
 struct SplitWeights {
   std::vector<std::int32_t> values;    // w: [O, I / groups, kh, kw]
   std::vector<std::int64_t> zero;      // [O]; empty: all 0
@@ -37,10 +39,13 @@ double exact_sum_bound(const IntConvProblem& problem);
 // Throws std::invalid_argument, naming the layer, for a zero point that no integer type holds.
 SplitWeights weights_within(const IntConvProblem& problem, std::int64_t lo, std::int64_t hi);
 
-// The fewest parts (a divisor of the input channels of a group, at most 16) whose sums stay below `limit`; 0: none.
-std::int64_t parts_below(const SplitWeights& weights, const IntConvProblem& problem, InputRange range, double limit);
+// The fewest parts (a divisor of the input channels of a group, at most 16) whose sums stay below
+// `limit`; 0: none.
+std::int64_t parts_below(const SplitWeights& weights, const IntConvProblem& problem,
+                         InputRange range, double limit);
 
-// [O, I / groups, K] to [group, part, O / groups, I / groups / parts, K]: each part becomes a group of its own.
+// [O, I / groups, K] to [group, part, O / groups, I / groups / parts, K]: each part becomes a group
+// of its own.
 template <typename T>
 std::vector<T> part_weights(const SplitWeights& weights, const IntConvProblem& problem) {
   const std::int64_t row = weights_per_output(problem);
@@ -50,9 +55,11 @@ std::vector<T> part_weights(const SplitWeights& weights, const IntConvProblem& p
   for (std::int64_t o = 0; o < problem.output.channels; ++o) {
     for (std::int64_t p = 0; p < weights.parts; ++p) {
       const std::int64_t from = o * row + p * part;
-      const std::int64_t to = ((o / group_outputs * weights.parts + p) * group_outputs + o % group_outputs) * part;
+      const std::int64_t to =
+          ((o / group_outputs * weights.parts + p) * group_outputs + o % group_outputs) * part;
       for (std::int64_t i = 0; i < part; ++i) {
-        result[static_cast<std::size_t>(to + i)] = static_cast<T>(weights.values[static_cast<std::size_t>(from + i)]);
+        result[static_cast<std::size_t>(to + i)] =
+            static_cast<T>(weights.values[static_cast<std::size_t>(from + i)]);
       }
     }
   }
@@ -60,6 +67,7 @@ std::vector<T> part_weights(const SplitWeights& weights, const IntConvProblem& p
 }
 
 // Whether |w * x + zero * sum x + constant| stays below `limit` for every output.
-bool merged_below(const SplitWeights& weights, const IntConvProblem& problem, InputRange range, double limit);
+bool merged_below(const SplitWeights& weights, const IntConvProblem& problem, InputRange range,
+                  double limit);
 
 }  // namespace squant::eval

@@ -21,10 +21,11 @@ struct Forms {
 Forms share_forms(const std::vector<quant::ActivationAffine>& affines) {
   Forms forms;
   for (const quant::ActivationAffine& affine : affines) {
-    const auto same = std::find_if(forms.affines.begin(), forms.affines.end(), [&](const auto& other) {
-      return other.scale == affine.scale && other.zero_point == affine.zero_point && other.lo == affine.lo &&
-             other.hi == affine.hi;
-    });
+    const auto same =
+        std::find_if(forms.affines.begin(), forms.affines.end(), [&](const auto& other) {
+          return other.scale == affine.scale && other.zero_point == affine.zero_point &&
+                 other.lo == affine.lo && other.hi == affine.hi;
+        });
     forms.of_layer.push_back(static_cast<int>(same - forms.affines.begin()));
     if (same == forms.affines.end()) {
       forms.affines.push_back(affine);
@@ -33,12 +34,14 @@ Forms share_forms(const std::vector<quant::ActivationAffine>& affines) {
   return forms;
 }
 
-// What each byte of each channel is to the network: (pixel / 255 - mean) / stddev, in double, rounded.
+// What each byte of each channel is to the network: (pixel / 255 - mean) / stddev, in double,
+// rounded.
 std::vector<std::array<float, 256>> normalization(const ModelInfo& info) {
   std::vector<std::array<float, 256>> table(info.mean.size());
   for (std::size_t c = 0; c < table.size(); ++c) {
     for (std::size_t pixel = 0; pixel < 256; ++pixel) {
-      table[c][pixel] = static_cast<float>((static_cast<double>(pixel) / 255.0 - info.mean[c]) / info.stddev[c]);
+      table[c][pixel] =
+          static_cast<float>((static_cast<double>(pixel) / 255.0 - info.mean[c]) / info.stddev[c]);
     }
   }
   return table;
@@ -46,14 +49,17 @@ std::vector<std::array<float, 256>> normalization(const ModelInfo& info) {
 
 }  // namespace
 
-std::vector<quant::ActivationAffine> layer_affines(const Model& model, const ActivationSettings& activations) {
+std::vector<quant::ActivationAffine> layer_affines(const Model& model,
+                                                   const ActivationSettings& activations) {
   const std::size_t num_layers = model.graph.layers().size();
   if (activations.bits == 0) {
-    throw std::invalid_argument("integer engine: " + model.info->name + " needs quantized activations, got 0 bits");
+    throw std::invalid_argument("integer engine: " + model.info->name +
+                                " needs quantized activations, got 0 bits");
   }
   if (activations.ranges.size() != num_layers) {
-    throw std::invalid_argument("integer engine: " + model.info->name + " has " + std::to_string(num_layers) +
-                                " layers, but " + std::to_string(activations.ranges.size()) +
+    throw std::invalid_argument("integer engine: " + model.info->name + " has " +
+                                std::to_string(num_layers) + " layers, but " +
+                                std::to_string(activations.ranges.size()) +
                                 " activation ranges were given");
   }
   std::vector<quant::ActivationAffine> affines;
@@ -73,8 +79,10 @@ struct IntegerEngine::Impl {
     Scratch scratch;
   };
 
-  Impl(const Model& model, const QuantizedWeights& weights, const Forms& forms, const IntegerOptions& options)
-      : network(model, weights, make_plan(model.graph, forms.of_layer, false), forms.affines.size(), options),
+  Impl(const Model& model, const QuantizedWeights& weights, const Forms& forms,
+       const IntegerOptions& options)
+      : network(model, weights, make_plan(model.graph, forms.of_layer, false), forms.affines.size(),
+                options),
         input(model.graph.node(0).shape),
         num_classes(model.graph.node(model.graph.output()).shape.size()),
         arena(place_values(network.plan())),
@@ -105,15 +113,17 @@ struct IntegerEngine::Impl {
     for (std::size_t step = 0; step < network.plan().steps.size(); ++step) {
       network.run_step(step, pixels, it.values, it.scratch);
     }
-    const auto* output = reinterpret_cast<const float*>(it.values[static_cast<std::size_t>(network.plan().output)]);
+    const auto* output =
+        reinterpret_cast<const float*>(it.values[static_cast<std::size_t>(network.plan().output)]);
     std::copy_n(output, num_classes, logits);
   }
 
-  // Calls image(worker, index) for each of n images: each image by one thread, from first to last step, so that what
-  // one step writes is still in that core's cache when the next one reads it.
+  // Calls image(worker, index) for each of n images: each image by one thread, from first to last
+  // step, so that what one step writes is still in that core's cache when the next one reads it.
   template <typename Image>
   void for_each_image(std::int64_t n, const Image& image) {
-    const int num_threads = static_cast<int>(std::clamp(n, std::int64_t{1}, std::int64_t{omp_get_max_threads()}));
+    const int num_threads =
+        static_cast<int>(std::clamp(n, std::int64_t{1}, std::int64_t{omp_get_max_threads()}));
     if (workers.size() < static_cast<std::size_t>(num_threads)) {
       workers.resize(static_cast<std::size_t>(num_threads));
     }
@@ -172,7 +182,9 @@ void IntegerEngine::run_input(const float* input, std::int64_t n, float* logits)
   });
 }
 
-std::vector<IntegerLayerFacts> IntegerEngine::layer_facts() const { return impl_->network.layer_facts(); }
+std::vector<IntegerLayerFacts> IntegerEngine::layer_facts() const {
+  return impl_->network.layer_facts();
+}
 
 std::int64_t IntegerEngine::memory_bytes() const {
   return impl_->network.memory_bytes() + impl_->arena.size_bytes * omp_get_max_threads();

@@ -1,4 +1,5 @@
-// The integer engine's own interface: engine.h's, and what the evaluator, calibration, tests and benchmarks ask besides.
+// The integer engine's own interface: engine.h's, and what the evaluator, calibration, tests and
+// benchmarks ask besides.
 #pragma once
 
 #include <cstdint>
@@ -24,29 +25,33 @@ struct IntegerLayerFacts {
   double sum_bound = 0;  // no integer sum of the layer is larger in magnitude
 };
 
-// A plan with its prepared layers, executed step by step on one image at a time. Preparing is for one thread; running is
-// thread-safe, each thread with its own values and Scratch.
+// A plan with its prepared layers, executed step by step on one image at a time. Preparing is for
+// one thread; running is thread-safe, each thread with its own values and Scratch.
 class IntegerNetwork {
  public:
   // The values of one image: where each of plan().values lies.
   using Values = std::vector<std::byte*>;
 
-  // Throws std::invalid_argument where weights do not belong to the model. Keeps references to neither.
-  IntegerNetwork(const Model& model, const QuantizedWeights& weights, Plan plan, std::size_t num_forms,
-                 const IntegerOptions& options);
+  // Throws std::invalid_argument where weights do not belong to the model. Keeps references to
+  // neither.
+  IntegerNetwork(const Model& model, const QuantizedWeights& weights, Plan plan,
+                 std::size_t num_forms, const IntegerOptions& options);
 
   const Plan& plan() const { return plan_; }
   // Sets the affine of a form, before the steps that use it are prepared.
   void set_affine(int form, const quant::ActivationAffine& affine);
   bool has_affine(int form) const { return has_affine_[static_cast<std::size_t>(form)]; }
-  // Builds what a step needs. The first layer is prepared for the float32 input, and, with `on_pixels`, for pixels.
-  void prepare_step(std::size_t step, const Model& model, const QuantizedWeights& weights, bool on_pixels);
+  // Builds what a step needs. The first layer is prepared for the float32 input, and, with
+  // `on_pixels`, for pixels.
+  void prepare_step(std::size_t step, const Model& model, const QuantizedWeights& weights,
+                    bool on_pixels);
   void release_step(std::size_t step) { prepared_[step] = {}; }
   // Whether pixels have to be normalized into the network's float32 input.
   bool needs_float_input() const { return plan_.needs_float_input || !has_pixel_layer_; }
 
   // pixels: of this image, or null: then the float32 input is in its value.
-  void run_step(std::size_t step, const std::uint8_t* pixels, const Values& values, Scratch& scratch) const;
+  void run_step(std::size_t step, const std::uint8_t* pixels, const Values& values,
+                Scratch& scratch) const;
 
   std::vector<IntegerLayerFacts> layer_facts() const;  // in layer order, of the prepared layers
   std::int64_t memory_bytes() const;
@@ -58,7 +63,8 @@ class IntegerNetwork {
     std::unique_ptr<Epilogue> epilogue;         // kNode: an elementwise node
   };
   void prepare_node(std::size_t step, const Model& model);
-  void run_layer(std::size_t step, const std::uint8_t* pixels, const Values& values, Scratch& scratch) const;
+  void run_layer(std::size_t step, const std::uint8_t* pixels, const Values& values,
+                 Scratch& scratch) const;
   void run_node(std::size_t step, const Values& values) const;
   void run_code_node(const Step& step, const Values& values) const;
   const Quantizer& quantizer(int form) const { return quantizers_[static_cast<std::size_t>(form)]; }
@@ -75,10 +81,10 @@ class IntegerNetwork {
 
 class IntegerEngine final : public Engine {
  public:
-  // Throws std::invalid_argument where weights or ranges do not belong to the model, and naming a layer whose sums no
-  // kernel adds exactly. Keeps nothing of `model` and `weights`.
-  IntegerEngine(const Model& model, const QuantizedWeights& weights, const ActivationSettings& activations,
-                const IntegerOptions& options = {});
+  // Throws std::invalid_argument where weights or ranges do not belong to the model, and naming a
+  // layer whose sums no kernel adds exactly. Keeps nothing of `model` and `weights`.
+  IntegerEngine(const Model& model, const QuantizedWeights& weights,
+                const ActivationSettings& activations, const IntegerOptions& options = {});
   ~IntegerEngine() override;
 
   void run_pixels(const std::uint8_t* pixels, std::int64_t n, float* logits) override;
@@ -96,6 +102,7 @@ class IntegerEngine final : public Engine {
 };
 
 // The affine of each layer's input; the first layer's is not used.
-std::vector<quant::ActivationAffine> layer_affines(const Model& model, const ActivationSettings& activations);
+std::vector<quant::ActivationAffine> layer_affines(const Model& model,
+                                                   const ActivationSettings& activations);
 
 }  // namespace squant::eval

@@ -10,22 +10,24 @@ namespace {
 void check_weights(const Model& model, const QuantizedWeights& weights) {
   const std::vector<int> layers = model.graph.layers();
   if (layers.size() != weights.layers.size()) {
-    throw std::invalid_argument("integer engine: " + model.info->name + " has " + std::to_string(layers.size()) +
-                                " layers, but quantized weights for " + std::to_string(weights.layers.size()) +
-                                " were given");
+    throw std::invalid_argument("integer engine: " + model.info->name + " has " +
+                                std::to_string(layers.size()) +
+                                " layers, but quantized weights for " +
+                                std::to_string(weights.layers.size()) + " were given");
   }
   for (std::size_t i = 0; i < layers.size(); ++i) {
     const Node& node = model.graph.node(layers[i]);
     const QuantizedLayer& layer = weights.layers[i];
     const std::int64_t inputs = model.graph.node(node.inputs[0]).shape.channels / node.groups;
-    const std::int64_t size = node.shape.channels * inputs * node.window.kernel_h * node.window.kernel_w;
+    const std::int64_t size =
+        node.shape.channels * inputs * node.window.kernel_h * node.window.kernel_w;
     if (layer.name != node.name || static_cast<std::int64_t>(layer.codes.size()) != size ||
         static_cast<std::int64_t>(layer.scale.size()) != node.shape.channels ||
         static_cast<std::int64_t>(layer.zero_point.size()) != node.shape.channels) {
       throw std::invalid_argument("integer engine: layer " + node.name + " of " + model.info->name +
                                   " got the quantized weights of " + layer.name + " (" +
-                                  std::to_string(layer.codes.size()) + " codes, expected " + std::to_string(size) +
-                                  ")");
+                                  std::to_string(layer.codes.size()) + " codes, expected " +
+                                  std::to_string(size) + ")");
     }
   }
 }
@@ -49,8 +51,8 @@ void concatenate(const Graph& graph, const Node& node, const std::vector<const s
 
 }  // namespace
 
-IntegerNetwork::IntegerNetwork(const Model& model, const QuantizedWeights& weights, Plan plan, std::size_t num_forms,
-                               const IntegerOptions& options)
+IntegerNetwork::IntegerNetwork(const Model& model, const QuantizedWeights& weights, Plan plan,
+                               std::size_t num_forms, const IntegerOptions& options)
     : graph_(model.graph),
       plan_(std::move(plan)),
       options_(options),
@@ -68,8 +70,8 @@ void IntegerNetwork::set_affine(int form, const quant::ActivationAffine& affine)
   has_affine_[at] = true;
 }
 
-void IntegerNetwork::prepare_step(std::size_t step, const Model& model, const QuantizedWeights& weights,
-                                  bool on_pixels) {
+void IntegerNetwork::prepare_step(std::size_t step, const Model& model,
+                                  const QuantizedWeights& weights, bool on_pixels) {
   const Step& it = plan_.steps[step];
   if (it.kind == StepKind::kNode) {
     prepare_node(step, model);
@@ -81,7 +83,8 @@ void IntegerNetwork::prepare_step(std::size_t step, const Model& model, const Qu
   const QuantizedLayer& layer = weights.layers[static_cast<std::size_t>(it.layer)];
   if (it.layer > 0) {
     const int form = plan_.values[static_cast<std::size_t>(it.inputs[0])].form;
-    prepared.layer = make_code_layer(model, it, layer, affines_[static_cast<std::size_t>(form)], options_.kernel);
+    prepared.layer = make_code_layer(model, it, layer, affines_[static_cast<std::size_t>(form)],
+                                     options_.kernel);
     return;
   }
   prepared.layer = make_float_input_layer(model, it, layer);
@@ -124,7 +127,8 @@ void IntegerNetwork::run_step(std::size_t step, const std::uint8_t* pixels, cons
       run_code_node(it, values);
       return;
     case StepKind::kQuantize:
-      quantize_values(quantizer(it.form), value_of<float>(values, it.inputs[0]), graph_.node(it.node).shape.size(),
+      quantize_values(quantizer(it.form), value_of<float>(values, it.inputs[0]),
+                      graph_.node(it.node).shape.size(),
                       value_of<std::uint8_t>(values, it.codes[0]));
       return;
   }
@@ -205,7 +209,8 @@ void IntegerNetwork::run_code_node(const Step& step, const Values& values) const
   } else if (node.op == Op::kChannelShuffle) {
     shuffle_channels(in, input, node.groups, out);
   } else if (affines_[static_cast<std::size_t>(step.form)].is_signed()) {
-    max_pool(node, input, reinterpret_cast<const std::int8_t*>(in), reinterpret_cast<std::int8_t*>(out));
+    max_pool(node, input, reinterpret_cast<const std::int8_t*>(in),
+             reinterpret_cast<std::int8_t*>(out));
   } else {
     max_pool(node, input, in, out);
   }
@@ -214,7 +219,8 @@ void IntegerNetwork::run_code_node(const Step& step, const Values& values) const
 std::vector<IntegerLayerFacts> IntegerNetwork::layer_facts() const {
   std::vector<IntegerLayerFacts> facts;
   for (const PreparedStep& step : prepared_) {
-    const IntegerLayer* layer = step.pixel_layer != nullptr ? step.pixel_layer.get() : step.layer.get();
+    const IntegerLayer* layer =
+        step.pixel_layer != nullptr ? step.pixel_layer.get() : step.layer.get();
     if (layer != nullptr) {
       facts.push_back({layer->kernel(), layer->sum_bound()});
     }

@@ -130,7 +130,8 @@ class Planner {
   }
 
   int value(int node, int form) {
-    const auto [found, is_new] = value_of_.try_emplace({node, form}, static_cast<int>(plan_.values.size()));
+    const auto [found, is_new] =
+        value_of_.try_emplace({node, form}, static_cast<int>(plan_.values.size()));
     if (is_new) {
       PlanValue value;
       value.node = node;
@@ -152,7 +153,8 @@ class Planner {
     plan_.steps.push_back(step);
   }
 
-  // The float32 output of a step, and its codes: within the step for layers, by steps of their own for the rest.
+  // The float32 output of a step, and its codes: within the step for layers, by steps of their own
+  // for the rest.
   void emit_outputs(Step step) {
     const auto node = static_cast<std::size_t>(step.node);
     // A value that nobody reads still needs a place.
@@ -187,7 +189,8 @@ class Planner {
       }
       if (step.kind == StepKind::kLayer) {
         const int input = graph_.node(step.layer_node).inputs[0];
-        const int form = step.layer == 0 ? kFloatForm : form_of_layer_.at(static_cast<std::size_t>(step.layer));
+        const int form =
+            step.layer == 0 ? kFloatForm : form_of_layer_.at(static_cast<std::size_t>(step.layer));
         if (separate_ && !exists(input, form)) {
           emit_quantize(input, form);
         }
@@ -231,7 +234,8 @@ class Planner {
       const Step& step = plan_.steps[static_cast<std::size_t>(s)];
       for (const int input : step.inputs) {
         use(input, s);
-        plan_.needs_float_input = plan_.needs_float_input || (input == plan_.input && step.layer != 0);
+        plan_.needs_float_input =
+            plan_.needs_float_input || (input == plan_.input && step.layer != 0);
       }
       for (const int output : step.codes) {
         use(output, s);

@@ -10,14 +10,21 @@ namespace squant::eval {
 namespace {
 
 template <typename T>
-[[gnu::always_inline]] inline void keep_larger(const T* __restrict x, std::int64_t count, T* __restrict y) {
+[[gnu::always_inline]] inline void keep_larger(const T* __restrict x, std::int64_t count,
+                                               T* __restrict y) {
   for (std::int64_t i = 0; i < count; ++i) {
     y[i] = x[i] > y[i] ? x[i] : y[i];
   }
 }
-SQ_TARGET_CLONES void larger(const float* x, std::int64_t count, float* y) { keep_larger(x, count, y); }
-SQ_TARGET_CLONES void larger(const std::uint8_t* x, std::int64_t count, std::uint8_t* y) { keep_larger(x, count, y); }
-SQ_TARGET_CLONES void larger(const std::int8_t* x, std::int64_t count, std::int8_t* y) { keep_larger(x, count, y); }
+SQ_TARGET_CLONES void larger(const float* x, std::int64_t count, float* y) {
+  keep_larger(x, count, y);
+}
+SQ_TARGET_CLONES void larger(const std::uint8_t* x, std::int64_t count, std::uint8_t* y) {
+  keep_larger(x, count, y);
+}
+SQ_TARGET_CLONES void larger(const std::int8_t* x, std::int64_t count, std::int8_t* y) {
+  keep_larger(x, count, y);
+}
 
 SQ_TARGET_CLONES void add(const float* __restrict x, std::int64_t count, float* __restrict y) {
   for (std::int64_t i = 0; i < count; ++i) {
@@ -45,7 +52,8 @@ Taps window_taps(const Window& window, const Shape& input, std::int64_t row, std
           std::min(x_end, input.width), (y_end - y) * (x_end - x)};
 }
 
-// Calls tap(pointer to the channels of one input position) for each tap inside the image, in row-major order.
+// Calls tap(pointer to the channels of one input position) for each tap inside the image, in
+// row-major order.
 template <typename T, typename Tap>
 void for_each_tap(const Taps& taps, const Shape& input, const T* in, const Tap& tap) {
   for (std::int64_t y = taps.y0; y < taps.y1; ++y) {
@@ -70,7 +78,8 @@ void max_pool_any(const Node& node, const Shape& input, const T* in, T* out) {
         }
       });
       if (first) {
-        std::fill_n(out, channels, std::numeric_limits<T>::lowest());  // a window of nothing but padding
+        std::fill_n(out, channels,
+                    std::numeric_limits<T>::lowest());  // a window of nothing but padding
       }
     }
   }
@@ -107,7 +116,8 @@ void avg_pool(const Node& node, const Shape& input, const float* in, float* out)
       const Taps taps = window_taps(node.window, input, row, column);
       std::fill_n(out, channels, 0.0F);
       for_each_tap(taps, input, in, [&](const float* x) { add(x, channels, out); });
-      divide(static_cast<float>(node.window.count_include_pad ? taps.padded_count : taps.count()), channels, out);
+      divide(static_cast<float>(node.window.count_include_pad ? taps.padded_count : taps.count()),
+             channels, out);
     }
   }
 }
@@ -121,7 +131,8 @@ void global_avg_pool(const Shape& input, const float* in, float* out) {
   divide(static_cast<float>(positions), input.channels, out);
 }
 
-void copy_rows(const void* in, std::int64_t positions, std::int64_t row_bytes, void* out, std::int64_t out_row_bytes) {
+void copy_rows(const void* in, std::int64_t positions, std::int64_t row_bytes, void* out,
+               std::int64_t out_row_bytes) {
   const auto* from = static_cast<const std::byte*>(in);
   auto* to = static_cast<std::byte*>(out);
   for (std::int64_t p = 0; p < positions; ++p, from += row_bytes, to += out_row_bytes) {
@@ -132,7 +143,8 @@ void copy_rows(const void* in, std::int64_t positions, std::int64_t row_bytes, v
 void shuffle_channels(const float* in, const Shape& shape, std::int64_t groups, float* out) {
   shuffle_any(in, shape, groups, out);
 }
-void shuffle_channels(const std::uint8_t* in, const Shape& shape, std::int64_t groups, std::uint8_t* out) {
+void shuffle_channels(const std::uint8_t* in, const Shape& shape, std::int64_t groups,
+                      std::uint8_t* out) {
   shuffle_any(in, shape, groups, out);
 }
 

@@ -49,7 +49,8 @@ class AlignedBuffer {
   std::size_t size_ = 0;
 };
 
-// What a thread needs the memory for: one buffer each, so that users of different purposes never collide.
+// What a thread needs the memory for: one buffer each, so that users of different purposes never
+// collide.
 enum class ScratchUse : std::uint8_t {
   kValues,     // float sums on their way into the epilogue
   kCombined,   // the first layer after its input channels are combined
