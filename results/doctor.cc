@@ -108,6 +108,7 @@ void list_holes(Connection& connection, Findings& findings) {
 int diagnose(Connection& connection, const Output& output) {
   Findings findings;
   connection.guarded("examine the database", [&] {
+    SQLite::Transaction one_state(connection.database());  // whatever a sweep commits meanwhile
     const std::string owner = describe_owner(connection);
     findings.good("writer", owner.empty() ? "nobody writes it" : "being written by " + owner);
     check_file(connection, findings);

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <map>
-#include <tuple>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "results/result_columns.h"
@@ -156,8 +156,10 @@ void print_remarks(std::ostream& out, std::span<const ResultRow> rows) {
 }
 
 std::string xml_escape(const std::string& text) {
+  using nlohmann::json;
+  const std::string valid = json::parse(json(text).dump(-1, ' ', false, json::error_handler_t::replace));  // UTF-8
   std::string escaped;
-  for (const char c : text) {
+  for (const char c : valid) {
     const auto byte = static_cast<unsigned char>(c);
     if (c == '&') {
       escaped += "&amp;";

@@ -4,7 +4,8 @@
 #include <array>
 #include <charconv>
 #include <cstdio>
-#include <stdexcept>
+
+#include "results/store.h"
 
 namespace squant::results {
 namespace {
@@ -20,7 +21,7 @@ Halves parse_digest(const std::string& text) {
     return std::from_chars(text.data() + from, end, half, 16).ptr == end;
   };
   if (text.size() != 32 || !parse(0, halves.high) || !parse(16, halves.low)) {
-    throw std::invalid_argument("a digest has 32 hex digits, got \"" + text + "\"");
+    throw StoreError("a digest has 32 hex digits, got '" + text + "'");
   }
   return halves;
 }

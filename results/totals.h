@@ -10,7 +10,7 @@
 namespace squant::results {
 
 // 32 hex digits, the high 64-bit half first: each half of the sum is modulo 2^64.
-// Throws std::invalid_argument for anything else.
+// Throws StoreError for anything else.
 std::string add_digests(const std::string& a, const std::string& b);
 // The same digest in lower case.
 std::string normal_digest(const std::string& digest);

@@ -1,8 +1,11 @@
 #include "results/writer_lock.h"
 
+#include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -103,6 +106,8 @@ Liveness liveness_of(const ProcessIdentity& owner) {
   const Place here = this_place();
   if (place == here) {
     const ProcessStat stat = read_stat(owner.pid);
+    // /proc may hide other users' processes.
+    if (stat.start.empty() && ::kill(owner.pid, 0) != 0 && errno == EPERM) return Liveness::kAlive;
     return stat.is_running && stat.start == start ? Liveness::kAlive : Liveness::kDead;
   }
   return owner.host == host_name() && place.boot != here.boot ? Liveness::kRebooted : Liveness::kUnknown;

@@ -164,14 +164,14 @@ TEST(PrinterTest, JsonIsReadBackWithTypesAndNulls) {
 
 TEST(PrinterTest, JunitMarksFailuresAndSkipsWhatIsUndecided) {
   auto rows = sample_rows();
-  rows[1].verdict_text = "5 < 6 & \"so on\"\x01";
+  rows[1].verdict_text = "5 < 6 & \"so on\"\x01\xff";
   EXPECT_EQ(printed(rows, Format::kJunit),
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
             "<testsuites>\n"
             "<testsuite name=\"squant-sweep\" tests=\"3\" failures=\"1\" errors=\"0\" skipped=\"1\">\n"
             "<testcase classname=\"resnet18\" name=\"float float\" time=\"0\"/>\n"
             "<testcase classname=\"resnet18\" name=\"w4a4 squant\" time=\"0\"><failure type=\"fail\" "
-            "message=\"5 &lt; 6 &amp; &quot;so on&quot;?\"/></testcase>\n"
+            "message=\"5 &lt; 6 &amp; &quot;so on&quot;?\xef\xbf\xbd\"/></testcase>\n"
             "<testcase classname=\"shufflenet\" name=\"w4a4 squant\" time=\"0\"><skipped message=\"unfinished: "
             "because\"/></testcase>\n"
             "</testsuite>\n"

@@ -222,7 +222,7 @@ TEST_F(StoreTest, ImpossibleCountsAreRefused) {
   }
   TileRow tile = sample_tile(job, run, 0, 100);
   tile.digest = "not hexadecimal, but 32 letters!";
-  EXPECT_THROW(store_->commit_tiles(std::vector{tile}), std::invalid_argument);
+  EXPECT_THAT(error_of([&] { store_->commit_tiles(std::vector{tile}); }), HasSubstr("a digest has 32 hex digits"));
   EXPECT_EQ(result(job).num_images, 0);
 }
 
