@@ -1,7 +1,5 @@
 #include "eval/evaluator.h"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -14,6 +12,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "eval/batch_size.h"
 #include "eval/checkpoint/checkpoint.h"
 #include "eval/engine/engine.h"
 #include "eval/engine/integer_engine.h"
@@ -263,25 +262,6 @@ struct Evaluator::Impl {
     return chunks_.back();
   }
 
-  // Images for one call of an engine. Exact engines take them one by one, whatever the batch; for
-  // LibTorch's operators the largest activation should stay in the caches.
-  std::int64_t batch_size(const ModelInfo& info, bool exact) const {
-    if (options.batch_size > 0) {
-      return options.batch_size;
-    }
-    constexpr std::int64_t kActivationBytes = 24 << 20;
-    constexpr std::int64_t kMostImages = 64;
-    if (exact) {
-      return 16 * std::max(kMostImages, std::int64_t{omp_get_max_threads()});
-    }
-    std::int64_t largest = 1;
-    const Graph graph = info.build();
-    for (const Node& node : graph.nodes()) {
-      largest = std::max(largest, node.shape.size() * 4);
-    }
-    return std::clamp(kActivationBytes / largest, std::int64_t{4}, kMostImages);
-  }
-
   TileCounts run(const TileJob& tile_job, const ImageChunk& images, const ModelInfo& info) {
     const std::shared_ptr<PreparedEngine> prepared = engine(tile_job.job, tile_job.ranges);
     TileCounts counts;
@@ -293,7 +273,9 @@ struct Evaluator::Impl {
     for (const std::int64_t index : images.broken) {
       broken.at(static_cast<std::size_t>(index - images.first)) = true;
     }
-    const std::int64_t batch = std::min(images.count, batch_size(info, counts.has_digest));
+    const std::int64_t batch = std::min(
+        images.count, options.batch_size > 0 ? std::int64_t{options.batch_size}
+                                             : default_batch_size(info, counts.has_digest));
     std::vector<float> logits(static_cast<std::size_t>(batch) * classes);
     for (std::int64_t begin = 0; begin < images.count; begin += batch) {
       const std::int64_t n = std::min(batch, images.count - begin);
