@@ -1,4 +1,5 @@
 // squant-results: shows, compares and checks what squant-sweep stored.
+#include <squant_build_info.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -193,6 +194,8 @@ void Program::add_commands() {
 
 int Program::run(int argc, char** argv) {
   app_.require_subcommand(1);
+  app_.set_version_flag("--version", std::string("squant-results " SQUANT_VERSION ", schema ") +
+                                         std::to_string(kSchemaVersion) + ", SQLite " + sqlite_version());
   add_commands();
   try {
     app_.parse(argc, argv);

@@ -10,8 +10,9 @@
 
 namespace squant::results::testing {
 
-TemporaryFolder::TemporaryFolder() {
-  std::string name = (std::filesystem::temp_directory_path() / "squant_results_XXXXXX").string();
+TemporaryFolder::TemporaryFolder(const std::string& parent) {
+  const std::filesystem::path place = parent.empty() ? std::filesystem::temp_directory_path() : std::filesystem::path(parent);
+  std::string name = (place / "squant_results_XXXXXX").string();
   if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp " + name);
   path_ = name;
 }

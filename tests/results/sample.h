@@ -12,7 +12,8 @@ namespace squant::results::testing {
 // A fresh folder, removed with everything in it.
 class TemporaryFolder {
  public:
-  TemporaryFolder();
+  // In `parent`; empty: where temporary files go.
+  explicit TemporaryFolder(const std::string& parent = {});
   ~TemporaryFolder();
   TemporaryFolder(const TemporaryFolder&) = delete;
   TemporaryFolder& operator=(const TemporaryFolder&) = delete;
