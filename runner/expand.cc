@@ -67,14 +67,6 @@ std::int64_t count_cells(const std::vector<Group>& groups) {
   return count;
 }
 
-bool matches(const AxisValue& value, Axis axis, const Cell& cell, const std::string& cell_says) {
-  if (axis == Axis::kSigma)
-    return cell.bits.activation > 0 && value.sigma.of(cell.bits.activation) == cell.sigma;
-  if (axis == Axis::kCalibrationImages)
-    return cell.bits.activation > 0 && value.calibration_images == cell.calibration_images;
-  return value.text == cell_says;
-}
-
 class Expander {
  public:
   Expander(const Experiment& experiment, std::vector<Problem>& problems)
@@ -180,16 +172,24 @@ class Expander {
                         const Cell& cell) const {
     for (std::size_t i = 0; i < exclude.size(); ++i) {
       const bool all = std::all_of(exclude[i].begin(), exclude[i].end(), [&](const auto& entry) {
-        const auto& [axis, values] = entry;
-        const std::string says = cell_text(cell, axis, experiment_);
-        return std::any_of(values.begin(), values.end(), [&](const AxisValue& value) {
-          return matches(value, axis, cell, says);
-        });
+        return any_matches(entry.second, entry.first, cell);
       });
-      if (all && !exclude[i].empty())
+      if (all && !exclude[i].empty()) {
         return "excluded by " + matrix.key + ".exclude[" + std::to_string(i) + "]";
+      }
     }
     return "";
+  }
+
+  bool any_matches(const std::vector<AxisValue>& values, Axis axis, const Cell& cell) const {
+    const std::string says = cell_text(cell, axis, experiment_);
+    return std::any_of(values.begin(), values.end(), [&](const AxisValue& value) {
+      if (says.empty()) return false;  // does not apply
+      if (axis == Axis::kSigma) return value.sigma.of(cell.bits.activation) == cell.sigma;
+      if (axis == Axis::kCalibrationImages)
+        return value.calibration_images == cell.calibration_images;
+      return value.text == says;
+    });
   }
 
   const Experiment& experiment_;

@@ -169,7 +169,8 @@ std::optional<Sigma> AxisReader::read_sigma(const JsonNode& node, const std::str
     return std::nullopt;
   }
   Sigma sigma = default_sigma_;
-  for (const auto& [name, value] : node.members) {
+  for (const JsonNode& value : node.members) {
+    const std::string& name = value.key;
     const std::string at = child_key(key, name);
     const int width = name.size() == 1 ? name[0] - '0' : 0;
     if (width < quant::kMinBits || width > quant::kMaxBits) {

@@ -187,7 +187,13 @@ class TreeBuilder : public nlohmann::json_sax<nlohmann::json> {
       return true;
     }
     node.line = frame.key_line;
-    frame.node.members.emplace_back(frame.key, std::move(node));
+    if (frame.node.members.size() >= static_cast<std::size_t>(kMaxJsonKeys)) {
+      problem(current_key(), frame.key_line,
+              "is key " + std::to_string(kMaxJsonKeys + 1) + " of its object: too many");
+      return false;
+    }
+    node.key = frame.key;
+    frame.node.members.push_back(std::move(node));
     return true;
   }
 
@@ -219,7 +225,7 @@ nlohmann::json to_json(const JsonNode& node) {
       break;
   }
   nlohmann::json object = nlohmann::json::object();
-  for (const auto& [key, value] : node.members) object[key] = to_json(value);
+  for (const JsonNode& member : node.members) object[member.key] = to_json(member);
   return object;
 }
 
@@ -227,7 +233,7 @@ void mark_override(JsonNode& node, const std::string& text) {
   node.line = 0;
   node.override_text = text;
   for (JsonNode& item : node.items) mark_override(item, text);
-  for (auto& [key, value] : node.members) mark_override(value, text);
+  for (JsonNode& member : node.members) mark_override(member, text);
 }
 
 // A step of a dotted key: a member, or an element of a list.
@@ -301,22 +307,23 @@ JsonNode* follow(JsonNode& node, const KeyStep& step, const std::string& source,
     problem = "is " + describe(node) + ", not an object: it has no key " + in_quotes(step.name);
     return nullptr;
   }
-  for (auto& [key, value] : node.members) {
-    if (key == step.name) return &value;
+  for (JsonNode& member : node.members) {
+    if (member.key == step.name) return &member;
   }
   JsonNode made;
   made.kind = JsonNode::Kind::kObject;
   made.override_text = source;
-  node.members.emplace_back(step.name, std::move(made));
-  return &node.members.back().second;
+  made.key = step.name;
+  node.members.push_back(std::move(made));
+  return &node.members.back();
 }
 
 }  // namespace
 
-const JsonNode* JsonNode::find(std::string_view key) const {
-  const auto member =
-      std::find_if(members.begin(), members.end(), [&](const auto& m) { return m.first == key; });
-  return member == members.end() ? nullptr : &member->second;
+const JsonNode* JsonNode::find(std::string_view name) const {
+  const auto member = std::find_if(members.begin(), members.end(),
+                                   [&](const JsonNode& m) { return m.key == name; });
+  return member == members.end() ? nullptr : &*member;
 }
 
 std::string describe(const JsonNode& node) {
@@ -377,6 +384,7 @@ void apply_override(JsonNode& root, const std::string& assignment, std::vector<P
     walked += step.index ? "[" + std::to_string(*step.index) + "]"
                          : (walked.empty() ? "" : ".") + step.name;
   }
+  value->key = node->key;
   *node = std::move(*value);
   mark_override(*node, source);
 }

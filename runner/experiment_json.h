@@ -5,7 +5,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "runner/experiment.h"
@@ -21,19 +20,21 @@ struct JsonNode {
   double number = 0;         // kInteger and kNumber
   std::string text;          // kString
   std::vector<JsonNode> items;
-  std::vector<std::pair<std::string, JsonNode>> members;  // in file order, keys unique
-  int line = 0;               // of the value, for a member of its key; 0: from --set
-  std::string override_text;  // "--set KEY=VALUE" where that put the value here
+  std::vector<JsonNode> members;  // kObject: in file order, keys unique
+  std::string key;                // of a member
+  int line = 0;                   // of the value, for a member of its key; 0: from --set
+  std::string override_text;      // "--set KEY=VALUE" where that put the value here
 
   bool is_number() const { return kind == Kind::kInteger || kind == Kind::kNumber; }
-  const JsonNode* find(std::string_view key) const;  // nullptr: no such member, or no object
+  const JsonNode* find(std::string_view name) const;  // nullptr: no such member, or no object
 };
 
 // "a number (12)", "a string ('x')", "a list", "an object", "null": what stands where something
 // else should.
 std::string describe(const JsonNode& node);
 
-inline constexpr int kMaxJsonDepth = 16;  // the format itself needs 5
+inline constexpr int kMaxJsonDepth = 16;    // the format itself needs 5
+inline constexpr int kMaxJsonKeys = 1'000;  // of one object
 
 // Parses strict JSON (UTF-8, no comments). `path` names the text in problems. Repeated keys are
 // problems, of which parsing survives (the first value counts); after a syntax error the result is

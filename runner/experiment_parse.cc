@@ -88,8 +88,9 @@ class Parser : private AxisReader {
                 "must be an object (a name and a data set each), is " + describe(*many));
         return;
       }
-      for (const auto& [name, node] : many->members)
-        parse_dataset(node, child_key("datasets", name), name);
+      for (const JsonNode& node : many->members) {
+        parse_dataset(node, child_key("datasets", node.key), node.key);
+      }
     }
   }
 
@@ -155,7 +156,8 @@ class Parser : private AxisReader {
       problem(node, key, "must be an object (a model and a path each), is " + describe(node));
       return;
     }
-    for (const auto& [model, value] : node.members) {
+    for (const JsonNode& value : node.members) {
+      const std::string& model = value.key;
       if (is_model(model)) {
         experiment_.checkpoints[model] = path(value, child_key(key, model));
       } else {
@@ -239,7 +241,8 @@ class Parser : private AxisReader {
       if (!is_object(*entry, entry_key, "cell")) continue;
       std::size_t length = 0;
       std::string first;
-      for (const auto& [name, list] : entry->members) {
+      for (const JsonNode& list : entry->members) {
+        const std::string& name = list.key;
         if (list.kind != JsonNode::Kind::kArray) {
           problem(list, child_key(entry_key, name), "must be a list, is " + describe(list));
         } else if (first.empty()) {

@@ -9,12 +9,19 @@
 #include "runner/wording.h"
 
 namespace squant::runner {
+namespace {
+
+constexpr std::size_t kMaxProblems = 200;
+
+}  // namespace
 
 Origin ValueReader::origin(const JsonNode& node, const std::string& key) const {
   return {node.override_text.empty() ? path_ : node.override_text, node.line, key};
 }
 
 void ValueReader::problem(const JsonNode& node, const std::string& key, std::string what) {
+  if (problems_.size() > kMaxProblems) return;
+  if (problems_.size() == kMaxProblems) what = "there are more problems than these";
   problems_.push_back({origin(node, key), std::move(what)});
 }
 
@@ -99,9 +106,9 @@ bool ValueReader::is_object(const JsonNode& node, const std::string& key, const 
   for (const ExperimentKey& entry : experiment_keys()) {
     if (std::string_view(entry.section) == section) known.emplace_back(entry.key);
   }
-  for (const auto& [name, value] : node.members) {
-    if (std::find(known.begin(), known.end(), name) == known.end()) {
-      problem(value, child_key(key, name), "unknown key" + suggestion(name, known));
+  for (const JsonNode& member : node.members) {
+    if (std::find(known.begin(), known.end(), member.key) == known.end()) {
+      problem(member, child_key(key, member.key), "unknown key" + suggestion(member.key, known));
     }
   }
   return true;

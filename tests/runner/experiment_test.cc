@@ -228,6 +228,19 @@ TEST(ExperimentTest, RefusesDeepNesting) {
               ElementsAre(HasSubstr("nested deeper than 16 levels")));
 }
 
+TEST(ExperimentTest, ManyMistakesDoNotFloodTheTerminal) {
+  std::string keys = "{";
+  for (int i = 0; i < 1001; ++i) keys += (i == 0 ? "\"k" : ",\"k") + std::to_string(i) + "\":0";
+  EXPECT_THAT(problems_of(keys + "}"),
+              ElementsAre("dir/e.json:1: k1000: is key 1001 of its object: too many"));
+  std::string list = "[1";
+  for (int i = 0; i < 1000; ++i) list += ",1";
+  const std::vector<std::string> problems =
+      problems_of(with_matrix("\"model\": \"fmnist_resnet\", \"bits\": " + list + "]"));
+  EXPECT_EQ(problems.size(), 201u);
+  EXPECT_THAT(problems.back(), HasSubstr("there are more problems than these"));
+}
+
 TEST(ExperimentTest, FindsRepeatedKeys) {
   EXPECT_THAT(
       problems_of(
