@@ -1,0 +1,28 @@
+// The subcommands of squant-bench. A *_bench.cc registers its own: list the file in CMakeLists.txt
+// and define
+//   const squant::bench::Subcommand kEvaluate("evaluate", "what it measures", run);
+#pragma once
+
+namespace squant::bench {
+
+class Subcommand {
+ public:
+  // `entry` gets the program's arguments without the subcommand's name and returns the exit code. The
+  // strings outlive the object.
+  Subcommand(const char* name, const char* summary, int (*entry)(int argc, char** argv));
+
+  const char* name() const { return name_; }
+  const char* summary() const { return summary_; }
+  int run(int argc, char** argv) const { return entry_(argc, argv); }
+
+ private:
+  const char* name_;
+  const char* summary_;
+  int (*entry_)(int argc, char** argv);
+};
+
+// Runs what was registered with Google Benchmark, under its own flags. Returns 2 for an unknown
+// one.
+int run_google_benchmarks(int argc, char** argv);
+
+}  // namespace squant::bench
