@@ -315,6 +315,7 @@ class Planner {
     const PlannedDataset& dataset = plan_.datasets[static_cast<std::size_t>(planned.dataset)];
     row.dataset_name = dataset.name;
     row.dataset_fingerprint = dataset.fingerprint;
+    row.dataset_size = dataset.size;
     row.num_images = dataset.num_images;
     row.chunk = dataset.chunk;
   }

@@ -8,16 +8,14 @@ build=${1:-build}
 scripts/fetch-fashion-mnist.sh
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-status=0
+# The paper's values know neither network, so every verdict is "no reference".
 mpirun -n 3 "$build/bin/squant-sweep" experiments/quickstart.json --db "$scratch/simulated.sqlite" \
-  --set settings.engine=simulated || status=$?
-# 1: a verdict against the old reference failed, which is why somebody runs this.
-[ "$status" -le 1 ] || exit "$status"
+  --set settings.engine=simulated --set reference=paper/iclr2022.json
 sqlite3 "$scratch/simulated.sqlite" > experiments/quickstart/reference.json <<'SQL'
-select json_object(
+select replace(json_object(
   'source', 'fake quantization in float32 (engine "simulated") by this program: make quickstart-reference',
   'tolerance', 0.2,
-  'values', json_group_array(json_object('model', model, 'bits', bits, 'mode', mode, 'top1', round(top1_pct, 2))))
+  'values', json_group_array(json_object('model', model, 'bits', bits, 'mode', mode, 'top1', round(top1_pct, 2)))), '},{', '},' || char(10) || ' {')
 from (select model, bits, mode, top1_pct from results where verdict <> 'failed' order by model, bits, mode);
 SQL
 printf 'experiments/quickstart/reference.json: %s values\n' "$(grep -o '"model"' experiments/quickstart/reference.json | wc -l)"

@@ -137,6 +137,7 @@ TEST_F(PlanTest, FillsJobAndRow) {
   EXPECT_EQ(row.engine, "integer");
   EXPECT_EQ(row.dataset_name, "small");
   EXPECT_EQ(row.dataset_fingerprint, p.datasets[0].fingerprint);
+  EXPECT_EQ(row.dataset_size, p.datasets[0].size);
   EXPECT_EQ(row.num_images, 60);
   EXPECT_EQ(row.chunk, 500);
   EXPECT_THAT(row.checkpoint_note, testing::Not(IsEmpty()));
