@@ -17,9 +17,10 @@ if [ ! -e $build/build.ninja ]; then
   cmake -S . -B $build -G Ninja -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ -DSQUANT_FUZZ=ON \
     -DCMAKE_BUILD_TYPE=RelWithDebInfo -DSQUANT_SANITIZE=address,undefined -DSQUANT_CUDA=OFF -DSQUANT_BENCH=OFF
 fi
-cmake --build $build --target squant_fuzzers -j "$(nproc)"
-
 names=("$@")
+targets=("${names[@]/#/fuzz_}")
+[ ${#names[@]} -gt 0 ] || targets=(squant_fuzzers)
+cmake --build $build --target "${targets[@]}" -j "$(nproc)"
 if [ ${#names[@]} -eq 0 ]; then
   for program in "$build"/fuzz/fuzz_*; do names+=("${program##*/fuzz_}"); done
 fi

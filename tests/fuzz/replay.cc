@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <random>
@@ -24,9 +25,10 @@ namespace {
 using Bytes = std::vector<std::uint8_t>;
 
 const Bytes* current_input = nullptr;
+std::string crash_path;
 
 extern "C" void save_input(int signal) {
-  const int fd = ::open("crash-input", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  const int fd = ::open(crash_path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (fd >= 0 && current_input != nullptr) {
     const ssize_t written = ::write(fd, current_input->data(), current_input->size());
     static_cast<void>(written);  // nothing more can be done in a signal handler
@@ -135,6 +137,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "usage: %s NUM_MUTATIONS SEED_FILE...\n", argv[0]);
     return 2;
   }
+  crash_path = "crash-" + std::filesystem::path(argv[0]).filename().string();
   for (const int signal : {SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL})
     std::signal(signal, save_input);
   const long num_mutations = std::strtol(argv[1], nullptr, 10);
