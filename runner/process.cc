@@ -19,8 +19,7 @@ namespace squant::runner {
 namespace {
 
 constexpr double kShortestSleep = 50e-6;
-constexpr double kLongestSleep = 5e-3;
-constexpr double kAbortPatience = 20;  // a worker waits so long to be ended by MPI_Abort
+constexpr unsigned kAbortPatience = 3;  // seconds that a worker waits to be ended by MPI_Abort
 
 volatile std::sig_atomic_t stop_signal_seen = 0;
 volatile std::sig_atomic_t drain_signal_seen = 0;
@@ -55,7 +54,7 @@ int stop_signal() { return stop_signal_seen; }
 bool drain_requested() { return drain_signal_seen != 0; }
 
 double Pacer::next(bool active) {
-  sleep_s_ = active ? kShortestSleep : std::clamp(sleep_s_ * 1.5, kShortestSleep, kLongestSleep);
+  sleep_s_ = active ? kShortestSleep : std::clamp(sleep_s_ * 1.5, kShortestSleep, longest_s_);
   return sleep_s_;
 }
 
@@ -97,7 +96,7 @@ LocalWorker::LocalWorker(Transport& transport, const Rank& rank, const Options& 
 
 int run_worker_rank(Rank& rank, const Options& options) {
   Waker waker;
-  Pacer pacer;
+  Pacer pacer(kWorkerSleep);
   LocalWorker local(*rank.mpi, rank, options, waker);
   Worker& worker = local.worker();
   // SIGTERM and SIGINT are the coordinator's business: it says when to leave. mpirun kills who does not.
@@ -111,7 +110,7 @@ int run_worker_rank(Rank& rank, const Options& options) {
     leave(kExitGood);
   }
   if (worker.state() == Worker::State::kLeftForAbort) {
-    sleep(static_cast<unsigned>(kAbortPatience));
+    sleep(kAbortPatience);
     leave(kExitGood);
   }
   std::fprintf(stderr, "squant-sweep: rank %d on %s ends: %s\n", rank.rank, host_name().c_str(),

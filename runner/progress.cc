@@ -104,7 +104,8 @@ int urgency(const RowView& row) {
 }  // namespace
 
 std::string duration_text(double seconds) {
-  if (!(seconds >= 0)) return "0 s";
+  if (!(seconds >= 0)) return "0.0 s";
+  if (seconds < 9.95) return format("%.1f s", seconds);
   const auto whole = static_cast<long long>(std::llround(std::min(seconds, 1e12)));
   if (whole < 60) return format("%lld s", whole);
   if (whole < 3600) return format("%lld min %02lld s", whole / 60, whole % 60);

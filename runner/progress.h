@@ -73,7 +73,7 @@ class Progress {
 // The parts, for tests. No line is longer than `columns` characters.
 std::vector<std::string> live_lines(const SweepView& view, int columns, int lines);
 std::string plain_line(const SweepView& view);
-std::string duration_text(double seconds);        // "47 s", "3 min 20 s", "2 h 05 min"
+std::string duration_text(double seconds);        // "0.2 s", "47 s", "3 min 20 s", "2 h 05 min"
 std::string count_text(std::int64_t number);      // "1,234,567"
 
 }  // namespace squant::runner

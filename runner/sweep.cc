@@ -31,7 +31,6 @@ namespace {
 
 constexpr double kDrainMargin = 5;      // seconds of the time budget that are kept for the tiles that still run
 constexpr double kFarewellPatience = 10;
-constexpr std::size_t kShownFailures = 10;
 
 // A signal came before the sweep had begun.
 struct Interrupted {};
@@ -220,7 +219,7 @@ class Sweep {
       return;
     }
     const std::string alone = rank_.size == 1 ? "this process works alone" : plural(num_workers(), "worker");
-    say(count_text(size.tiles) + " tiles, " + count_text(size.evaluations) + " evaluations of an image; " + alone + " on the " +
+    say(plural(size.tiles, "tile") + ", " + plural(size.evaluations, "evaluation") + " of an image; " + alone + " on the " +
         resolve_device(options_.device) + (rank_.launch.recovery ? "; a lost rank does not end the sweep" : ""));
     if (rank_.size == 1) say(plural(rank_.num_threads, "thread") + (rank_.note.empty() ? "" : "; " + rank_.note));
   }
@@ -276,13 +275,13 @@ class Sweep {
     if (ending == Ending::kStoreFull || ending == Ending::kLockLost) return conclude_unsaved();
     store_->update_verdicts(run_id_, identities_);
     const std::vector<results::ResultRow> rows = rows_of_plan();
-    if (rank_.size > 1 || !options_.quiet) std::fflush(stdout);
+    std::fflush(stdout);
     results::TerminalStyle style = results::TerminalStyle::detect(1);
     style.color = style.color && terminal_.is_terminal;
     results::print_results(std::cout, rows, results::Format::kTable, style);
     std::cout.flush();
     const int code = exit_code(ending, rows);
-    summarize(ending, rows);
+    summarize(ending);
     store_->finish_run(run_id_, code);
     return code;
   }
@@ -311,13 +310,7 @@ class Sweep {
     return failed ? kExitFailed : left ? kExitWorkLeft : kExitGood;
   }
 
-  void summarize(Ending ending, const std::vector<results::ResultRow>& rows) {
-    std::size_t shown = 0;
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-      if (rows[i].failure.empty() || rows[i].verdict != "failed") continue;
-      if (shown++ < kShownFailures) say("failed: " + planned_.plan.jobs[i].label + ": " + rows[i].failure);
-    }
-    if (shown > kShownFailures) say("... and " + std::to_string(shown - kShownFailures) + " more failures");
+  void summarize(Ending ending) {
     if (coordinator_->num_broken_images() > 0) {
       say(plural(coordinator_->num_broken_images(), "broken image") + " counted as wrong");
     }
@@ -385,8 +378,8 @@ class Sweep {
         leave(code);
       }
     }
-    complain("a rank was lost, so that MPI cannot end in order: everything is stored, MPI_Abort follows (mpirun's exit code "
-             "is then not this program's, which is " + std::to_string(code) + ")");
+    complain("a rank was lost, so that MPI cannot end in order and MPI_Abort follows: mpirun's exit code may be another than "
+             "this program's, which is " + std::to_string(code));
     std::fflush(nullptr);
     rank_.mpi->abort(code);
   }
@@ -397,7 +390,7 @@ class Sweep {
   const OutputTerminal terminal_;
   Progress progress_;
   Waker waker_;
-  Pacer pacer_;
+  Pacer pacer_{kCoordinatorSleep};
   std::unique_ptr<LoopbackTransport> own_end_, worker_end_;
   std::unique_ptr<LocalWorker> worker_;
   std::optional<Coordinator> coordinator_;
