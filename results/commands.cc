@@ -50,7 +50,7 @@ TextTable table_of(SQLite::Statement& statement) {
 // What a reading statement may do. sqlite3_stmt_readonly() alone lets ATTACH and some pragmas pass.
 int allow_reading(void* /*context*/, int action, const char* name, const char* argument, const char* /*database*/,
                   const char* /*trigger*/) {
-  constexpr std::array kPragmas = {"table_info", "table_xinfo",  "table_list", "index_list", "index_info",
+  constexpr std::array kPragmas = {"table_info",  "table_xinfo",      "table_list",    "index_list",   "index_info",
                                    "index_xinfo", "foreign_key_list", "database_list", "function_list"};
   constexpr std::array kValues = {"user_version", "application_id", "page_count", "page_size", "journal_mode"};
   const auto is_in = [&](const auto& names) {
@@ -96,9 +96,10 @@ struct RunStatus {
 std::vector<RunStatus> read_status(Connection& connection, const std::string& run) {
   const std::int64_t run_id = run == "all" ? 0 : resolve_run(connection, run);
   std::vector<RunStatus> statuses;
-  Query rows(connection.statement("SELECT r.run_id, r.experiment_name, r.started_at, coalesce(r.finished_at, ''),"
-                                  " v.verdict, count(v.verdict) FROM run r LEFT JOIN verdicts v USING (run_id)"
-                                  " WHERE ?1 = 0 OR r.run_id = ?1 GROUP BY r.run_id, v.verdict ORDER BY r.run_id"));
+  Query rows(
+      connection.statement("SELECT r.run_id, r.experiment_name, r.started_at, coalesce(r.finished_at, ''),"
+                           " v.verdict, count(v.verdict) FROM run r LEFT JOIN verdicts v USING (run_id)"
+                           " WHERE ?1 = 0 OR r.run_id = ?1 GROUP BY r.run_id, v.verdict ORDER BY r.run_id"));
   rows.bind(run_id);
   while (rows.step()) {
     if (statuses.empty() || statuses.back().run_id != rows.integer(0)) {
@@ -159,17 +160,18 @@ int show_runs(Connection& connection, const Output& output) {
 }
 
 int show_status(Connection& connection, const std::string& run, const Output& output) {
-  const auto [statuses, owner] = connection.guarded("read the status", [&] {
-    return std::pair(read_status(connection, run), describe_owner(connection));
-  });
+  const auto [statuses, owner] = connection.guarded(
+      "read the status", [&] { return std::pair(read_status(connection, run), describe_owner(connection)); });
   TextTable table;
-  table.columns = {"run", "experiment", "started", "state", "jobs", "pass", "fail", "inconclusive", "no reference",
-                   "failed", "left"};
+  table.columns = {"run",  "experiment",   "started",      "state",  "jobs", "pass",
+                   "fail", "inconclusive", "no reference", "failed", "left"};
   std::int64_t num_bad = 0;
   std::int64_t num_left = 0;
   for (const RunStatus& status : statuses) {
     const bool is_last = &status == &statuses.back();
-    const std::string state = !status.finished_at.empty() ? "finished" : is_last && !owner.empty() ? "running" : "stopped";
+    const std::string state = !status.finished_at.empty() ? "finished"
+                              : is_last && !owner.empty() ? "running"
+                                                          : "stopped";
     const std::int64_t num_fail = status.count({"fail", "weights differ"});
     const std::int64_t num_failed = status.count({"failed"});
     const std::int64_t num_unfinished = status.count({"unfinished"});
@@ -197,7 +199,8 @@ int query_sql(Connection& connection, const std::string& sql, const Output& outp
   const bool has_columns = prepared != nullptr && sqlite3_column_count(prepared) > 0;
   const std::string problem = code == SQLITE_OK ? "" : sqlite3_errmsg(handle);
   sqlite3_finalize(prepared);
-  if (code == SQLITE_AUTH) throw std::invalid_argument("query: only statements that read are allowed (" + problem + ")");
+  if (code == SQLITE_AUTH)
+    throw std::invalid_argument("query: only statements that read are allowed (" + problem + ")");
   if (code != SQLITE_OK) throw std::invalid_argument("query: " + problem);
   if (!is_reading || !has_columns) throw std::invalid_argument("query: not a statement that reads rows");
   if (!is_blank_sql(rest)) throw std::invalid_argument("query: one statement only; left over: " + std::string(rest));

@@ -13,7 +13,7 @@
 namespace squant::results {
 
 inline constexpr int kExitGood = 0;
-inline constexpr int kExitBad = 1;      // a verdict failed, something differs, something is wrong with the file
+inline constexpr int kExitBad = 1;  // a verdict failed, something differs, something is wrong with the file
 inline constexpr int kExitUsage = 2;
 inline constexpr int kExitWorkLeft = 3;
 

@@ -85,8 +85,8 @@ void check_columns(Connection& connection) {
   for (const auto& row : columns.rows) {
     const auto is_known = [&](const ResultColumn& column) { return column.name == row[0].text; };
     if (std::none_of(result_columns().begin(), result_columns().end(), is_known)) {
-      throw StoreIncompatible(connection.path() + ": the view results has a column this program does not know: " +
-                              row[0].text);
+      throw StoreIncompatible(connection.path() +
+                              ": the view results has a column this program does not know: " + row[0].text);
     }
   }
 }

@@ -82,8 +82,9 @@ bool is_local_filesystem(std::uint32_t type) {
 std::string peek_owner(const std::string& path) {
   try {
     SQLite::Database database(file_uri(path, "immutable=1"), SQLite::OPEN_READONLY | SQLite::OPEN_URI);
-    SQLite::Statement owner(database, "SELECT 'host ' || host || ', pid ' || pid || ', since ' || started_at ||"
-                                      " ', last heartbeat ' || heartbeat_at FROM writer WHERE held");
+    SQLite::Statement owner(database,
+                            "SELECT 'host ' || host || ', pid ' || pid || ', since ' || started_at ||"
+                            " ', last heartbeat ' || heartbeat_at FROM writer WHERE held");
     return owner.executeStep() ? owner.getColumn(0).getString() : std::string();
   } catch (const SQLite::Exception&) {
     return {};
@@ -172,7 +173,8 @@ void throw_store_error(const SQLite::Database& database, const std::string& path
     const std::string owner = peek_owner(path);
     throw StoreLocked(text + ": another process holds the file" + (owner.empty() ? "" : " (" + owner + ")"));
   }
-  if (code == SQLITE_CONSTRAINT) throw StoreError(text + ": a run, worker or job is not known, or a count is impossible");
+  if (code == SQLITE_CONSTRAINT)
+    throw StoreError(text + ": a run, worker or job is not known, or a count is impossible");
   if (code == SQLITE_NOTADB) throw StoreIncompatible(text);
   if (code == SQLITE_CORRUPT) throw StoreError(text + ": the file is damaged; `squant-results doctor` says where");
   if (system_error != 0) throw StoreError(text + " (" + std::strerror(system_error) + ")");

@@ -25,8 +25,8 @@ JournalMode journal_mode_for(std::uint32_t filesystem_type);
 std::string file_uri(const std::string& path, const std::string& options = {});
 
 // Throws what `error` means: StoreFull, StoreLocked, StoreIncompatible or StoreError.
-[[noreturn]] void throw_store_error(const SQLite::Database& database, const std::string& path,
-                                    std::string_view purpose, const SQLite::Exception& error);
+[[noreturn]] void throw_store_error(const SQLite::Database& database, const std::string& path, std::string_view purpose,
+                                    const SQLite::Exception& error);
 
 // A prepared statement in use: reset on both ends, so that no read transaction stays open.
 class Query {

@@ -40,7 +40,8 @@ void check_file(Connection& connection, Findings& findings) {
   for (const auto& row : select_table(connection, "PRAGMA integrity_check").rows) {
     if (row[0].text != "ok") problems.push_back(row[0].text);
   }
-  problems.empty() ? findings.good("integrity", "SQLite finds every page in order") : findings.bad("integrity", problems);
+  problems.empty() ? findings.good("integrity", "SQLite finds every page in order")
+                   : findings.bad("integrity", problems);
 }
 
 void check_references(Connection& connection, Findings& findings) {
@@ -57,8 +58,9 @@ void check_sums(Connection& connection, Findings& findings) {
   std::vector<StoredJob> jobs;
   std::vector<std::string> names;
   {
-    Query rows(connection.statement("SELECT j.job_id, j.num_images, j.chunk, e.model || ' ' || e.bits || ' ' || e.mode"
-                                    " FROM job j JOIN evaluation e USING (evaluation_id) ORDER BY j.job_id"));
+    Query rows(
+        connection.statement("SELECT j.job_id, j.num_images, j.chunk, e.model || ' ' || e.bits || ' ' || e.mode"
+                             " FROM job j JOIN evaluation e USING (evaluation_id) ORDER BY j.job_id"));
     while (rows.step()) {
       jobs.push_back({rows.integer(0), rows.integer(1), rows.integer(2)});
       names.push_back(rows.text(3));
@@ -95,10 +97,10 @@ void list_holes(Connection& connection, Findings& findings) {
   while (rows.step()) {
     has_holes = true;
     const std::int64_t num_failed = rows.integer(5);
-    findings.left("run " + rows.text(0), with_thousands(rows.integer(2)) + " jobs miss " + with_thousands(rows.integer(4)) +
-                                             " tiles (" + with_thousands(rows.integer(3)) + " images), " +
-                                             with_thousands(num_failed) + " of them failed; to go on: " + rows.text(1) +
-                                             (num_failed > 0 ? " --retry-failed" : ""));
+    findings.left("run " + rows.text(0),
+                  with_thousands(rows.integer(2)) + " jobs miss " + with_thousands(rows.integer(4)) + " tiles (" +
+                      with_thousands(rows.integer(3)) + " images), " + with_thousands(num_failed) +
+                      " of them failed; to go on: " + rows.text(1) + (num_failed > 0 ? " --retry-failed" : ""));
   }
   if (!has_holes) findings.good("holes", "no job misses a tile");
 }

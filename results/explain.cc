@@ -76,9 +76,9 @@ std::map<std::string, std::string> made_by(Connection& connection, const JobRow&
 }
 
 std::map<std::string, std::string> outcome_of(const ResultRow& row) {
-  constexpr const char* kNames[] = {"num_images", "num_planned", "num_top1", "num_top5", "num_broken", "top1_pct",
-                                    "digest", "verdict", "reference_top1_pct", "reference_source", "tolerance",
-                                    "quantize_ms", "images_per_s", "failure"};
+  constexpr const char* kNames[] = {
+      "num_images", "num_planned",        "num_top1",         "num_top5",  "num_broken",  "top1_pct",     "digest",
+      "verdict",    "reference_top1_pct", "reference_source", "tolerance", "quantize_ms", "images_per_s", "failure"};
   std::map<std::string, std::string> values;
   for (const ResultColumn& column : result_columns()) {
     const bool is_named = std::find_if(std::begin(kNames), std::end(kNames), [&](const std::string& name) {

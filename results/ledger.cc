@@ -19,8 +19,9 @@ const std::vector<StoredJob>& Ledger::jobs_of(std::int64_t evaluation_id) {
 }
 
 Totals Ledger::load(std::int64_t job_id) {
-  Query found = query("SELECT num_tiles, num_images, num_top1, num_top5, num_broken, digest, compute_ms,"
-                      " coalesce(completed_at, '') FROM total WHERE job_id = ?");
+  Query found = query(
+      "SELECT num_tiles, num_images, num_top1, num_top5, num_broken, digest, compute_ms,"
+      " coalesce(completed_at, '') FROM total WHERE job_id = ?");
   found.bind(job_id).step();
   return {.num_tiles = found.integer(0),
           .num_images = found.integer(1),
@@ -49,9 +50,10 @@ Totals Ledger::add_up(const StoredJob& job) {
     Query preparation = query("SELECT finished_at FROM job JOIN preparation USING (evaluation_id) WHERE job_id = ?");
     if (preparation.bind(job.job_id).step()) totals.last_finished_at = preparation.text(0);
   } else {
-    Query tiles = query("SELECT count, num_top1, num_top5, num_broken, digest, compute_ms, finished_at FROM tile"
-                        " WHERE evaluation_id = (SELECT evaluation_id FROM job WHERE job_id = ?1) AND first % ?2 = 0"
-                        " AND count = min(?2, ?3 - first)");
+    Query tiles = query(
+        "SELECT count, num_top1, num_top5, num_broken, digest, compute_ms, finished_at FROM tile"
+        " WHERE evaluation_id = (SELECT evaluation_id FROM job WHERE job_id = ?1) AND first % ?2 = 0"
+        " AND count = min(?2, ?3 - first)");
     tiles.bind(job.job_id, job.chunk, job.num_images);
     while (tiles.step()) {
       TileRow tile;
@@ -94,11 +96,12 @@ void Ledger::on_complete(std::int64_t job_id) {
 void Ledger::judge_dependents(std::int64_t job_id) {
   std::vector<std::int64_t> dependents;
   {
-    Query jobs = query("SELECT j.job_id FROM job b JOIN evaluation f USING (evaluation_id)"
-                       " JOIN evaluation e ON e.checkpoint_sha256 = f.checkpoint_sha256"
-                       " AND e.dataset_fingerprint = f.dataset_fingerprint"
-                       " JOIN job j ON j.evaluation_id = e.evaluation_id AND j.num_images = b.num_images"
-                       " WHERE b.job_id = ?1 AND f.weight_bits = 0 AND f.activation_bits = 0 AND j.job_id <> ?1");
+    Query jobs = query(
+        "SELECT j.job_id FROM job b JOIN evaluation f USING (evaluation_id)"
+        " JOIN evaluation e ON e.checkpoint_sha256 = f.checkpoint_sha256"
+        " AND e.dataset_fingerprint = f.dataset_fingerprint"
+        " JOIN job j ON j.evaluation_id = e.evaluation_id AND j.num_images = b.num_images"
+        " WHERE b.job_id = ?1 AND f.weight_bits = 0 AND f.activation_bits = 0 AND j.job_id <> ?1");
     jobs.bind(job_id);
     while (jobs.step()) dependents.push_back(jobs.integer(0));
   }
@@ -106,14 +109,15 @@ void Ledger::judge_dependents(std::int64_t job_id) {
 }
 
 std::optional<double> Ledger::baseline_of(std::int64_t job_id) {
-  Query found = query("SELECT 100.0 * t.num_top1 / t.num_images FROM job j JOIN evaluation e USING (evaluation_id)"
-                      " JOIN evaluation f ON f.checkpoint_sha256 = e.checkpoint_sha256"
-                      " AND f.dataset_fingerprint = e.dataset_fingerprint"
-                      " AND f.weight_bits = 0 AND f.activation_bits = 0"
-                      " JOIN job b ON b.evaluation_id = f.evaluation_id AND b.num_images = j.num_images"
-                      " JOIN total t ON t.job_id = b.job_id AND t.completed_at IS NOT NULL"
-                      " WHERE j.job_id = ? AND f.model = e.model"
-                      " ORDER BY f.numerics_version = e.numerics_version DESC, t.completed_at DESC LIMIT 1");
+  Query found = query(
+      "SELECT 100.0 * t.num_top1 / t.num_images FROM job j JOIN evaluation e USING (evaluation_id)"
+      " JOIN evaluation f ON f.checkpoint_sha256 = e.checkpoint_sha256"
+      " AND f.dataset_fingerprint = e.dataset_fingerprint"
+      " AND f.weight_bits = 0 AND f.activation_bits = 0"
+      " JOIN job b ON b.evaluation_id = f.evaluation_id AND b.num_images = j.num_images"
+      " JOIN total t ON t.job_id = b.job_id AND t.completed_at IS NOT NULL"
+      " WHERE j.job_id = ? AND f.model = e.model"
+      " ORDER BY f.numerics_version = e.numerics_version DESC, t.completed_at DESC LIMIT 1");
   if (!found.bind(job_id).step()) return std::nullopt;
   return found.real(0);
 }
@@ -122,9 +126,10 @@ std::optional<double> Ledger::baseline_of(std::int64_t job_id) {
 void Ledger::judge_job(std::int64_t job_id) {
   VerdictInput input;
   {
-    Query found = query("SELECT j.num_images, e.dataset_size, t.num_top1, t.num_broken FROM job j"
-                        " JOIN evaluation e USING (evaluation_id) JOIN total t USING (job_id)"
-                        " WHERE j.job_id = ? AND t.completed_at IS NOT NULL");
+    Query found = query(
+        "SELECT j.num_images, e.dataset_size, t.num_top1, t.num_broken FROM job j"
+        " JOIN evaluation e USING (evaluation_id) JOIN total t USING (job_id)"
+        " WHERE j.job_id = ? AND t.completed_at IS NOT NULL");
     if (!found.bind(job_id).step()) return;
     input.num_images = input.num_planned = found.integer(0);
     input.num_reference = found.integer(1);
@@ -134,8 +139,9 @@ void Ledger::judge_job(std::int64_t job_id) {
   input.baseline_top1_pct = baseline_of(job_id);
   std::vector<std::pair<std::int64_t, Verdict>> verdicts;
   {
-    Query links = query("SELECT run_id, reference_top1_pct, tolerance, reference_source, reference_baseline_pct"
-                        " FROM run_job WHERE job_id = ?");
+    Query links = query(
+        "SELECT run_id, reference_top1_pct, tolerance, reference_source, reference_baseline_pct"
+        " FROM run_job WHERE job_id = ?");
     links.bind(job_id);
     while (links.step()) {
       input.reference.reset();
@@ -144,8 +150,9 @@ void Ledger::judge_job(std::int64_t job_id) {
     }
   }
   for (const auto& [run_id, verdict] : verdicts) {
-    query("UPDATE run_job SET verdict = ?1, verdict_text = ?2, judged_at = ?3"
-          " WHERE job_id = ?4 AND run_id = ?5 AND (verdict IS NOT ?1 OR verdict_text IS NOT ?2)")
+    query(
+        "UPDATE run_job SET verdict = ?1, verdict_text = ?2, judged_at = ?3"
+        " WHERE job_id = ?4 AND run_id = ?5 AND (verdict IS NOT ?1 OR verdict_text IS NOT ?2)")
         .bind(verdict_name(verdict.kind), verdict.text, utc_now(), job_id, run_id)
         .run();
   }

@@ -17,7 +17,8 @@ constexpr const char* kDropMaps =
     "DROP TABLE IF EXISTS temp.run_map; DROP TABLE IF EXISTS temp.evaluation_map; DROP TABLE IF EXISTS temp.job_map;";
 
 constexpr const char* kRuns =
-    "INSERT INTO main.run (uuid, experiment_name, experiment_path, experiment_json, command_line, git_commit, git_dirty,"
+    "INSERT INTO main.run (uuid, experiment_name, experiment_path, experiment_json, command_line, git_commit, "
+    "git_dirty,"
     " version, compiler, libraries, host, user, slurm_job, world_size, started_at, finished_at, exit_code)"
     " SELECT uuid, experiment_name, experiment_path, experiment_json, command_line, git_commit, git_dirty, version,"
     " compiler, libraries, host, user, slurm_job, world_size, started_at, finished_at, exit_code FROM source.run"
@@ -41,7 +42,8 @@ constexpr const char* kEvaluations =
 // A job that is complete there and not here comes with the grid of its tiles.
 constexpr const char* kJobs =
     "INSERT INTO main.job (identity, evaluation_id, num_images, chunk, config_json) SELECT s.identity, m.evaluation_id,"
-    " s.num_images, s.chunk, s.config_json FROM source.job s JOIN temp.evaluation_map m ON m.source_id = s.evaluation_id"
+    " s.num_images, s.chunk, s.config_json FROM source.job s JOIN temp.evaluation_map m ON m.source_id = "
+    "s.evaluation_id"
     " WHERE true ORDER BY s.job_id ON CONFLICT (identity) DO NOTHING";
 constexpr const char* kJobMap =
     "INSERT INTO temp.job_map SELECT s.job_id, m.job_id FROM source.job s JOIN main.job m USING (identity);"
@@ -82,7 +84,8 @@ constexpr const char* kPreparationRows =
     " num_weights, finished_at FROM source.preparation s JOIN temp.evaluation_map m ON m.source_id = s.evaluation_id"
     " JOIN temp.run_map r ON r.source_id = s.run_id WHERE true ON CONFLICT DO NOTHING";
 constexpr const char* kTiles =
-    "INSERT INTO main.tile SELECT m.evaluation_id, first, count, num_top1, num_top5, num_broken, digest, r.run_id, rank,"
+    "INSERT INTO main.tile SELECT m.evaluation_id, first, count, num_top1, num_top5, num_broken, digest, r.run_id, "
+    "rank,"
     " compute_ms, load_ms, finished_at FROM source.tile s JOIN temp.evaluation_map m ON m.source_id = s.evaluation_id"
     " JOIN temp.run_map r ON r.source_id = s.run_id WHERE true ON CONFLICT DO NOTHING";
 
@@ -96,7 +99,8 @@ std::vector<std::string> texts(Connection& into, const char* sql) {
 void rebuild_sums(Connection& into) {
   std::vector<StoredJob> jobs;
   {
-    SQLite::Statement rows(into.database(), "SELECT job_id, num_images, chunk FROM main.job JOIN temp.job_map USING (job_id)");
+    SQLite::Statement rows(into.database(),
+                           "SELECT job_id, num_images, chunk FROM main.job JOIN temp.job_map USING (job_id)");
     while (rows.executeStep()) {
       jobs.push_back({rows.getColumn(0).getInt64(), rows.getColumn(1).getInt64(), rows.getColumn(2).getInt64()});
     }

@@ -11,7 +11,7 @@ namespace squant::results {
 
 struct MergeReport {
   std::int64_t num_runs = 0, num_jobs = 0, num_tiles = 0;  // that were new
-  std::vector<std::string> conflicts;  // not empty: nothing was merged
+  std::vector<std::string> conflicts;                      // not empty: nothing was merged
 };
 
 // Merges the database `from` into an open, locked one: runs are recognized by their uuid, jobs and tiles by what

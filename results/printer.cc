@@ -49,9 +49,8 @@ std::vector<std::string> distinctions(std::span<const ResultRow> rows) {
     if (members.size() < 2) continue;
     const std::vector<std::string> first = detail_texts(rows[members[0]]);
     for (std::size_t field = 0; field < first.size(); ++field) {
-      const bool varies = std::any_of(members.begin(), members.end(), [&](std::size_t i) {
-        return detail_texts(rows[i])[field] != first[field];
-      });
+      const bool varies = std::any_of(members.begin(), members.end(),
+                                      [&](std::size_t i) { return detail_texts(rows[i])[field] != first[field]; });
       if (!varies) continue;
       for (const std::size_t i : members) texts[i] += (texts[i].empty() ? "" : ", ") + detail_texts(rows[i])[field];
     }
@@ -116,9 +115,8 @@ std::string count_line(std::span<const ResultRow> rows) {
     text += separator + with_thousands(count) + ' ' + verdict;
     separator = ", ";
   }
-  const auto [least, most] = std::minmax_element(rows.begin(), rows.end(), [](const auto& a, const auto& b) {
-    return a.num_images < b.num_images;
-  });
+  const auto [least, most] = std::minmax_element(
+      rows.begin(), rows.end(), [](const auto& a, const auto& b) { return a.num_images < b.num_images; });
   if (least == rows.end() || most->num_images == 0) return text;
   if (least->num_images == most->num_images) return text + "; " + with_thousands(most->num_images) + " images each";
   return text + "; " + with_thousands(least->num_images) + " to " + with_thousands(most->num_images) + " images";
@@ -136,7 +134,8 @@ void print_remarks(std::ostream& out, std::span<const ResultRow> rows) {
     const ResultRow& row = rows[i];
     if (!is_bad(row) && row.num_broken == 0) continue;
     const std::string text = row.job.model + ": " + row.verdict + ": " + row.verdict_text;
-    auto found = std::find_if(remarks.begin(), remarks.end(), [&](const Remark& remark) { return remark.text == text; });
+    auto found =
+        std::find_if(remarks.begin(), remarks.end(), [&](const Remark& remark) { return remark.text == text; });
     if (found == remarks.end()) {
       found = remarks.insert(found, {text, row.job.bits + ' ' + row.job.mode, 0});
       if (!details[i].empty()) found->first += " (" + details[i] + ")";
@@ -184,8 +183,8 @@ void print_junit(std::ostream& out, std::span<const ResultRow> rows) {
   const auto is_skipped = [](const ResultRow& row) { return row.verdict != "pass" && !is_bad(row); };
   const std::vector<std::string> details = distinctions(rows);
   out << "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n<testsuite name=\"squant-sweep\" tests=\""
-      << rows.size() << "\" failures=\"" << std::count_if(rows.begin(), rows.end(), is_bad) << "\" errors=\"0\" skipped=\""
-      << std::count_if(rows.begin(), rows.end(), is_skipped) << "\">\n";
+      << rows.size() << "\" failures=\"" << std::count_if(rows.begin(), rows.end(), is_bad)
+      << "\" errors=\"0\" skipped=\"" << std::count_if(rows.begin(), rows.end(), is_skipped) << "\">\n";
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const ResultRow& row = rows[i];
     const std::string name = row.job.bits + ' ' + row.job.mode + (details[i].empty() ? "" : " (" + details[i] + ")");

@@ -127,8 +127,8 @@ class Reader {
       line = 1 + static_cast<int>(std::count(text.begin(), end, '\n'));
       const std::string what = error.what();  // "[json.exception...] parse error at line 1, column 2: why"
       const std::size_t colon = what.find(": ");
-      throw std::invalid_argument(path_ + ':' + std::to_string(line) + ": not JSON: " +
-                                  (colon == std::string::npos ? what : what.substr(colon + 2)));
+      throw std::invalid_argument(path_ + ':' + std::to_string(line) +
+                                  ": not JSON: " + (colon == std::string::npos ? what : what.substr(colon + 2)));
     } catch (const json::exception& error) {
       throw std::invalid_argument(path_ + ": not JSON: " + error.what());
     }
@@ -158,8 +158,7 @@ class Reader {
     problem(child(at, key), "must be a text, and not empty");
     return otherwise;
   }
-  double number(const json& object, const std::string& at, const char* key, double low, double high,
-                double otherwise) {
+  double number(const json& object, const std::string& at, const char* key, double low, double high, double otherwise) {
     if (!object.contains(key)) return otherwise;
     const double value = object[key].is_number() ? object[key].get<double>() : std::nan("");
     if (value >= low && value <= high) return value;
@@ -230,7 +229,8 @@ Reference Reference::load(const std::string& path) {
     entry.value.tolerance = reader.number(value, at, "tolerance", 0, 100, tolerance);
     entry.value.source = reader.text(value, at, "source", source);
     if (value.contains("bits") && !is_bits(entry.bits)) {
-      reader.problem(at + ".bits", "must be \"float\", \"w4\" or \"w4a4\" with widths 2 to 8, got " + value["bits"].dump());
+      reader.problem(at + ".bits",
+                     "must be \"float\", \"w4\" or \"w4a4\" with widths 2 to 8, got " + value["bits"].dump());
     } else if (entry.mode.empty() && !value.contains("mode")) {
       reader.problem(at, "the key \"mode\" is missing");
     } else if (value.contains("mode") && std::find(kModes.begin(), kModes.end(), entry.mode) == kModes.end()) {

@@ -16,7 +16,8 @@ namespace squant::results {
 
 class Reference {
  public:
-  // Throws std::invalid_argument with a line "PATH:LINE: key: what" for each thing that is wrong; unknown keys are errors.
+  // Throws std::invalid_argument with a line "PATH:LINE: key: what" for each thing that is wrong; unknown keys are
+  // errors.
   static Reference load(const std::string& path);
   // No value: the verdict is "no reference".
   std::optional<ReferenceValue> find(const std::string& model, const std::string& bits, const std::string& mode) const;

@@ -18,17 +18,17 @@ struct RunRow {
   std::string command_line;
   std::string git_commit;
   bool git_dirty = false;
-  std::string version;     // of the program
+  std::string version;  // of the program
   std::string compiler;
-  std::string libraries;   // "LibTorch 2.11.0, oneDNN 2.6.3, Open MPI 4.1.4, SQLite 3.40.1, ..."
+  std::string libraries;  // "LibTorch 2.11.0, oneDNN 2.6.3, Open MPI 4.1.4, SQLite 3.40.1, ..."
   std::string host;
   std::string user;
-  std::string slurm_job;   // empty outside Slurm
+  std::string slurm_job;  // empty outside Slurm
   int world_size = 0;
-  std::string started_at;  // UTC, ISO 8601, milliseconds: 2026-01-31T12:00:00.000Z
-  std::string finished_at; // empty while it runs or after it died
-  int exit_code = -1;      // -1 while it runs or after it died
-  std::string uuid;        // 32 hex digits, the same in every database the run is merged into; set by the store
+  std::string started_at;   // UTC, ISO 8601, milliseconds: 2026-01-31T12:00:00.000Z
+  std::string finished_at;  // empty while it runs or after it died
+  int exit_code = -1;       // -1 while it runs or after it died
+  std::string uuid;         // 32 hex digits, the same in every database the run is merged into; set by the store
 };
 
 // A worker of one run.
@@ -46,18 +46,18 @@ struct WorkerRow {
 
 // One cell of a matrix on one set of images.
 struct JobRow {
-  std::string identity;    // hex SHA-256 of everything that decides the result
-  std::string evaluation;  // the same without the number of images: tiles are stored under it and shared
-  std::string config_json; // what was hashed, canonical JSON
+  std::string identity;     // hex SHA-256 of everything that decides the result
+  std::string evaluation;   // the same without the number of images: tiles are stored under it and shared
+  std::string config_json;  // what was hashed, canonical JSON
   std::string model;
-  std::string bits;        // "float", "w4", "w4a4"
-  int weight_bits = 0;     // 0: float
-  int activation_bits = 0; // 0: float
-  std::string mode;        // "squant-e", ..., "squant"; "float" where weight_bits is 0
-  std::string rounding;    // "current", "paper"
+  std::string bits;         // "float", "w4", "w4a4"
+  int weight_bits = 0;      // 0: float
+  int activation_bits = 0;  // 0: float
+  std::string mode;         // "squant-e", ..., "squant"; "float" where weight_bits is 0
+  std::string rounding;     // "current", "paper"
   double sigma = 0;
   std::int64_t calibration_images = 0;
-  std::string engine;      // "integer", "float", "simulated"
+  std::string engine;  // "integer", "float", "simulated"
   std::string checkpoint_path;
   std::string checkpoint_sha256;
   std::string checkpoint_note;  // "pytorchcv 0.0.51 resnet18" where a manifest knows the file
@@ -74,12 +74,12 @@ struct LayerRow {
   std::string name;
   std::int64_t out = 0, in = 0, kernel = 0;
   double quantize_ms = 0;
-  double squared_error = 0;      // of codes, in code steps
-  double max_kernel_error = 0;   // largest |sum of errors| of a weight kernel
-  double max_channel_error = 0;  // ... of an output channel
+  double squared_error = 0;             // of codes, in code steps
+  double max_kernel_error = 0;          // largest |sum of errors| of a weight kernel
+  double max_channel_error = 0;         // ... of an output channel
   double range_min = 0, range_max = 0;  // of the input activation; 0, 0: float
-  double sum_bound = 0;          // integer sums stay below it
-  std::string kernel_kind;       // "int8", "float32", "float64", "float"
+  double sum_bound = 0;                 // integer sums stay below it
+  std::string kernel_kind;              // "int8", "float32", "float64", "float"
 };
 
 // What preparing (quantizing, calibrating) a job gave; once per `evaluation`.
@@ -87,8 +87,9 @@ struct PreparationRow {
   std::string evaluation;
   std::int64_t run_id = 0;
   int rank = 0;
-  std::string ranges_json;  // [[min, max], ...] per layer, exact (shortest float round trip); "[]" for float activations
-  double quantize_ms = 0;   // whole model
+  std::string
+      ranges_json;         // [[min, max], ...] per layer, exact (shortest float round trip); "[]" for float activations
+  double quantize_ms = 0;  // whole model
   double calibrate_ms = 0;
   std::int64_t num_weights = 0;
   std::string finished_at;
@@ -122,12 +123,20 @@ struct FailureRow {
 // What a job is compared with.
 struct ReferenceValue {
   double top1_pct = 0;
-  double tolerance = 0.2;  // percentage points, absolute
-  std::string source;      // "SQuant, ICLR 2022, table 1"
+  double tolerance = 0.2;                   // percentage points, absolute
+  std::string source;                       // "SQuant, ICLR 2022, table 1"
   std::optional<double> baseline_top1_pct;  // of the float network in the same source
 };
 
-enum class VerdictKind : std::uint8_t { kPass, kFail, kInconclusive, kNoReference, kWeightsDiffer, kFailed, kUnfinished };
+enum class VerdictKind : std::uint8_t {
+  kPass,
+  kFail,
+  kInconclusive,
+  kNoReference,
+  kWeightsDiffer,
+  kFailed,
+  kUnfinished
+};
 
 // The row of the view `results`.
 struct ResultRow {
@@ -146,13 +155,13 @@ struct ResultRow {
   std::string verdict_text;  // one sentence
   std::optional<double> quantize_ms;
   std::optional<double> images_per_s;  // num_images over the tiles' compute time
-  std::string failure;       // last reason
+  std::string failure;                 // last reason
   std::optional<double> calibrate_ms;
   double compute_ms = 0;     // all tiles
   std::string completed_at;  // empty: not complete
   std::int64_t run_id = 0;   // the run that reference and verdict are of: the latest with a reference, else the latest
   std::optional<double> reference_baseline_pct;
-  std::int64_t job_id = 0;   // in this database, in the order of addition
+  std::int64_t job_id = 0;  // in this database, in the order of addition
 };
 
 }  // namespace squant::results

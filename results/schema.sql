@@ -72,8 +72,8 @@ CREATE TABLE evaluation (
 CREATE INDEX evaluation_by_cell ON evaluation (model, bits, mode);
 CREATE INDEX evaluation_by_input ON evaluation (checkpoint_sha256, dataset_fingerprint);
 
--- An evaluation on the first `num_images` images. Its tiles start at multiples of `chunk` and the last one may be short.
--- A job of 0 images is quantized and timed only.
+-- An evaluation on the first `num_images` images. Its tiles start at multiples of `chunk`, and the last one may be
+-- short. A job of 0 images is quantized and timed only.
 CREATE TABLE job (
   job_id        INTEGER PRIMARY KEY,
   identity      TEXT NOT NULL UNIQUE,        -- hex SHA-256

@@ -33,8 +33,9 @@ struct Options {
   bool migrate = false;
 };
 
-constexpr const char* kWhereHelp = "Rows whose column of the view results has one of the values: model=resnet18,resnet50, mode!=squant, "
-                       "num_images=10000; several must all hold";
+constexpr const char* kWhereHelp =
+    "Rows whose column of the view results has one of the values: model=resnet18,resnet50, mode!=squant, "
+    "num_images=10000; several must all hold";
 
 class Program {
  public:
@@ -61,9 +62,10 @@ class Program {
   int explain_results();
   int diagnose_database();
 
-  CLI::App app_{"Shows, compares and checks what squant-sweep stored.\n"
-                "Exit code: 0 good; 1 a verdict failed, something differs or is damaged; 2 wrong use; 3 work is left.",
-                "squant-results"};
+  CLI::App app_{
+      "Shows, compares and checks what squant-sweep stored.\n"
+      "Exit code: 0 good; 1 a verdict failed, something differs or is damaged; 2 wrong use; 3 work is left.",
+      "squant-results"};
   Options options_;
   std::function<int()> action_;
   std::ostringstream buffer_;
@@ -102,7 +104,8 @@ int Program::merge() {
       continue;
     }
     has_conflicts = true;
-    std::cerr << "CONFLICT: " << from << " has other results of the same jobs; nothing of it was merged. One side had a "
+    std::cerr << "CONFLICT: " << from
+              << " has other results of the same jobs; nothing of it was merged. One side had a "
               << "hardware or software fault:\n";
     for (const std::string& conflict : report.conflicts) std::cerr << "  " << conflict << '\n';
   }
@@ -122,17 +125,17 @@ int Program::diagnose_database() {
 
 void Program::add_commands() {
   const std::vector<std::string> shown = {"table", "csv", "json", "markdown", "latex"};
-  CLI::App* app = command("show", "The table of results, one row a job", [this] {
-    return show_results(*open(), options_.selection, output());
-  });
+  CLI::App* app = command("show", "The table of results, one row a job",
+                          [this] { return show_results(*open(), options_.selection, output()); });
   add_database(app);
   add_selection(app);
   add_format(app, shown);
 
-  app = command("compare",
-                "Do two sets of results agree? Each is FILE, FILE@RUN, @RUN of --db, a reference file (.json), or "
-                "'paper': the reference values stored with the other side",
-                [this] { return compare_command(options_.a, options_.b, options_.database, options_.compare, output()); });
+  app = command(
+      "compare",
+      "Do two sets of results agree? Each is FILE, FILE@RUN, @RUN of --db, a reference file (.json), or "
+      "'paper': the reference values stored with the other side",
+      [this] { return compare_command(options_.a, options_.b, options_.database, options_.compare, output()); });
   app->add_option("A", options_.a, "The first set")->required();
   app->add_option("B", options_.b, "The second set")->required();
   add_database(app);
@@ -143,9 +146,8 @@ void Program::add_commands() {
   app->add_flag("--common", options_.compare.common_only, "Leave out rows that are on one side only or unfinished");
   add_format(app, shown);
 
-  app = command("query", "Answer one SQL statement that reads", [this] {
-    return query_sql(*open(), options_.sql, output());
-  });
+  app = command("query", "Answer one SQL statement that reads",
+                [this] { return query_sql(*open(), options_.sql, output()); });
   app->add_option("SQL", options_.sql, "For example: \"SELECT model, top1_pct FROM results WHERE bits = 'w4a4'\"")
       ->required();
   add_database(app);
@@ -170,8 +172,9 @@ void Program::add_commands() {
   exported.emplace_back("junit");
   add_format(app, exported);
 
-  app = command("merge", "Brings the results of other databases into one. Exit code 1: the same job came out differently",
-                [this] { return merge(); });
+  app =
+      command("merge", "Brings the results of other databases into one. Exit code 1: the same job came out differently",
+              [this] { return merge(); });
   app->add_option("INTO", options_.into, "The database to write; made if it is not there")->required();
   app->add_option("FROM", options_.from, "The databases to read")->required();
   app->add_flag("--takeover", options_.takeover, "Take the lock of a writer whose heartbeat is over a minute old");
@@ -183,8 +186,9 @@ void Program::add_commands() {
   app->add_option("--other-db", options_.other_database, "Where B is, if not in --db");
   add_format(app, shown);
 
-  app = command("doctor", "Checks the file and its sums; says what is missing and which command fills it. Exit code: 1 "
-                          "damaged, 3 work is left, else 0",
+  app = command("doctor",
+                "Checks the file and its sums; says what is missing and which command fills it. Exit code: 1 "
+                "damaged, 3 work is left, else 0",
                 [this] { return diagnose_database(); });
   add_database(app);
   app->add_flag("--migrate", options_.migrate, "Bring an older database to this program's schema first");

@@ -31,8 +31,8 @@ std::string random_uuid() {
 std::string or_now(const std::string& time) { return time.empty() ? utc_now() : time; }
 
 std::string tile_name(const TileRow& tile) {
-  return "images [" + std::to_string(tile.first) + ", " + std::to_string(tile.first + tile.count) +
-         ") of evaluation " + tile.evaluation;
+  return "images [" + std::to_string(tile.first) + ", " + std::to_string(tile.first + tile.count) + ") of evaluation " +
+         tile.evaluation;
 }
 
 std::string counts_text(const TileRow& tile) {
@@ -108,9 +108,10 @@ class SqliteStore final : public Store {
 std::int64_t SqliteStore::begin_run(const RunRow& run) {
   std::int64_t run_id = 0;
   write("begin a run", [&] {
-    query("INSERT INTO run (uuid, experiment_name, experiment_path, experiment_json, command_line, git_commit,"
-          " git_dirty, version, compiler, libraries, host, user, slurm_job, world_size, started_at)"
-          " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+    query(
+        "INSERT INTO run (uuid, experiment_name, experiment_path, experiment_json, command_line, git_commit,"
+        " git_dirty, version, compiler, libraries, host, user, slurm_job, world_size, started_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
         .bind(run.uuid.empty() ? random_uuid() : run.uuid, run.experiment_name, run.experiment_path,
               run.experiment_json, run.command_line, run.git_commit, run.git_dirty, run.version, run.compiler,
               run.libraries, run.host, run.user, run.slurm_job, run.world_size, or_now(run.started_at))
@@ -128,9 +129,10 @@ void SqliteStore::finish_run(std::int64_t run_id, int exit_code) {
 
 void SqliteStore::add_worker(const WorkerRow& worker) {
   write("add a worker", [&] {
-    query("INSERT INTO worker VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET host = excluded.host,"
-          " pid = excluded.pid, device = excluded.device, device_name = excluded.device_name,"
-          " device_uuid = excluded.device_uuid, driver = excluded.driver, num_threads = excluded.num_threads")
+    query(
+        "INSERT INTO worker VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET host = excluded.host,"
+        " pid = excluded.pid, device = excluded.device, device_name = excluded.device_name,"
+        " device_uuid = excluded.device_uuid, driver = excluded.driver, num_threads = excluded.num_threads")
         .bind(worker.run_id, worker.rank, worker.host, worker.pid, worker.device, worker.device_name,
               worker.device_uuid, worker.driver, worker.num_threads)
         .run();
@@ -164,15 +166,16 @@ std::int64_t SqliteStore::need_job(const std::string& identity) {
 }
 
 std::int64_t SqliteStore::insert_evaluation(const JobRow& job) {
-  query("INSERT INTO evaluation (evaluation, model, bits, weight_bits, activation_bits, mode, rounding, sigma,"
-        " calibration_images, engine, checkpoint_sha256, checkpoint_note, dataset_name, dataset_fingerprint,"
-        " dataset_size, numerics_version) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (evaluation) DO UPDATE SET"
-        " checkpoint_note = iif(checkpoint_note = '', excluded.checkpoint_note, checkpoint_note),"
-        " dataset_size = max(dataset_size, excluded.dataset_size)")
+  query(
+      "INSERT INTO evaluation (evaluation, model, bits, weight_bits, activation_bits, mode, rounding, sigma,"
+      " calibration_images, engine, checkpoint_sha256, checkpoint_note, dataset_name, dataset_fingerprint,"
+      " dataset_size, numerics_version) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+      " ON CONFLICT (evaluation) DO UPDATE SET"
+      " checkpoint_note = iif(checkpoint_note = '', excluded.checkpoint_note, checkpoint_note),"
+      " dataset_size = max(dataset_size, excluded.dataset_size)")
       .bind(job.evaluation, job.model, job.bits, job.weight_bits, job.activation_bits, job.mode, job.rounding,
-            job.sigma, job.calibration_images, job.engine, job.checkpoint_sha256, job.checkpoint_note,
-            job.dataset_name, job.dataset_fingerprint, job.dataset_size, job.numerics_version)
+            job.sigma, job.calibration_images, job.engine, job.checkpoint_sha256, job.checkpoint_note, job.dataset_name,
+            job.dataset_fingerprint, job.dataset_size, job.numerics_version)
       .run();
   Query found = query("SELECT evaluation_id FROM evaluation WHERE evaluation = ?");
   found.bind(job.evaluation).step();
@@ -184,8 +187,9 @@ std::int64_t SqliteStore::insert_or_update_job(const JobRow& job) {
   const std::int64_t evaluation_id = insert_evaluation(job);
   StoredJob stored{.num_images = job.num_images, .chunk = job.chunk};
   {
-    Query found = query("SELECT job_id, chunk, completed_at IS NOT NULL, evaluation_id, job.num_images"
-                        " FROM job JOIN total USING (job_id) WHERE identity = ?");
+    Query found = query(
+        "SELECT job_id, chunk, completed_at IS NOT NULL, evaluation_id, job.num_images"
+        " FROM job JOIN total USING (job_id) WHERE identity = ?");
     if (found.bind(job.identity).step()) {
       if (found.integer(3) != evaluation_id || found.integer(4) != job.num_images) {
         throw StoreError(connection_->path() + ": job " + job.identity +
@@ -214,11 +218,12 @@ void SqliteStore::add_jobs(std::int64_t run_id, std::span<const PlannedJob> jobs
     for (const PlannedJob& planned : jobs) {
       const std::int64_t job_id = insert_or_update_job(planned.job);
       const auto& reference = planned.reference;
-      query("INSERT INTO run_job (job_id, run_id, checkpoint_path, reference_top1_pct, tolerance, reference_source,"
-            " reference_baseline_pct) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
-            " checkpoint_path = excluded.checkpoint_path, reference_top1_pct = excluded.reference_top1_pct,"
-            " tolerance = excluded.tolerance, reference_source = excluded.reference_source,"
-            " reference_baseline_pct = excluded.reference_baseline_pct")
+      query(
+          "INSERT INTO run_job (job_id, run_id, checkpoint_path, reference_top1_pct, tolerance, reference_source,"
+          " reference_baseline_pct) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+          " checkpoint_path = excluded.checkpoint_path, reference_top1_pct = excluded.reference_top1_pct,"
+          " tolerance = excluded.tolerance, reference_source = excluded.reference_source,"
+          " reference_baseline_pct = excluded.reference_baseline_pct")
           .bind(job_id, run_id, planned.job.checkpoint_path,
                 reference ? std::optional(reference->top1_pct) : std::nullopt,
                 reference ? std::optional(reference->tolerance) : std::nullopt,
@@ -238,7 +243,7 @@ void SqliteStore::add_preparation(const PreparationRow& preparation) {
       if (found.bind(evaluation_id).step()) {
         if (found.text(0) == preparation.ranges_json) return;
         throw StoreConflict(connection_->path() + ": evaluation " + preparation.evaluation +
-                         " is prepared already, with other activation ranges: hardware or software fault");
+                            " is prepared already, with other activation ranges: hardware or software fault");
       }
     }
     query("INSERT INTO preparation VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
@@ -248,8 +253,8 @@ void SqliteStore::add_preparation(const PreparationRow& preparation) {
     for (const LayerRow& layer : preparation.layers) {
       query("INSERT INTO layer VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
           .bind(evaluation_id, layer.layer, layer.name, layer.out, layer.in, layer.kernel, layer.quantize_ms,
-                layer.squared_error, layer.max_kernel_error, layer.max_channel_error, layer.range_min,
-                layer.range_max, layer.sum_bound, layer.kernel_kind)
+                layer.squared_error, layer.max_kernel_error, layer.max_channel_error, layer.range_min, layer.range_max,
+                layer.sum_bound, layer.kernel_kind)
           .run();
     }
     for (const StoredJob& job : ledger_.jobs_of(evaluation_id)) {
@@ -269,8 +274,9 @@ bool SqliteStore::insert_tile(std::int64_t evaluation_id, const TileRow& tile) {
 
 // Float logits may differ between machines, so of two tiles without digest the first one stays.
 void SqliteStore::check_stored_tile(std::int64_t evaluation_id, const TileRow& tile) {
-  Query found = query("SELECT num_top1, num_top5, num_broken, digest, run_id, rank FROM tile"
-                      " WHERE evaluation_id = ? AND first = ? AND count = ?");
+  Query found = query(
+      "SELECT num_top1, num_top5, num_broken, digest, run_id, rank FROM tile"
+      " WHERE evaluation_id = ? AND first = ? AND count = ?");
   found.bind(evaluation_id, tile.first, tile.count).step();
   TileRow stored;
   stored.num_top1 = found.integer(0);
@@ -283,9 +289,9 @@ void SqliteStore::check_stored_tile(std::int64_t evaluation_id, const TileRow& t
     return;
   }
   throw StoreConflict(connection_->path() + ": " + tile_name(tile) + " came out differently: stored by run " +
-                   found.text(4) + " rank " + found.text(5) + " are " + counts_text(stored) + "; run " +
-                   std::to_string(tile.run_id) + " rank " + std::to_string(tile.rank) + " got " + counts_text(tile) +
-                   ": hardware or software fault, nothing of this batch was stored");
+                      found.text(4) + " rank " + found.text(5) + " are " + counts_text(stored) + "; run " +
+                      std::to_string(tile.run_id) + " rank " + std::to_string(tile.rank) + " got " + counts_text(tile) +
+                      ": hardware or software fault, nothing of this batch was stored");
 }
 
 void SqliteStore::commit_tiles(std::span<const TileRow> tiles) {
@@ -350,8 +356,9 @@ void SqliteStore::forget(std::span<const std::string> identities) {
         found.bind(job_id).step();
         evaluation_id = found.integer(0);
       }
-      query("DELETE FROM tile WHERE evaluation_id = ?1 AND EXISTS (SELECT 1 FROM job j WHERE j.job_id = ?2"
-            " AND first % j.chunk = 0 AND count = min(j.chunk, j.num_images - first))")
+      query(
+          "DELETE FROM tile WHERE evaluation_id = ?1 AND EXISTS (SELECT 1 FROM job j WHERE j.job_id = ?2"
+          " AND first % j.chunk = 0 AND count = min(j.chunk, j.num_images - first))")
           .bind(evaluation_id, job_id)
           .run();
       query("DELETE FROM preparation WHERE evaluation_id = ?").bind(evaluation_id).run();
@@ -380,13 +387,15 @@ JobState SqliteStore::job_state(const JobRow& job) {
         state.finished.push_back({first, std::min(job.chunk, job.num_images - first)});
       }
     } else {
-      Query tiles = query("SELECT first, count FROM tile WHERE evaluation_id = ?1 AND first % ?2 = 0"
-                          " AND count = min(?2, ?3 - first) ORDER BY first");
+      Query tiles = query(
+          "SELECT first, count FROM tile WHERE evaluation_id = ?1 AND first % ?2 = 0"
+          " AND count = min(?2, ?3 - first) ORDER BY first");
       tiles.bind(*evaluation_id, job.chunk, job.num_images);
       while (tiles.step()) state.finished.push_back({tiles.integer(0), tiles.integer(1)});
     }
-    Query preparation = query("SELECT run_id, rank, ranges_json, quantize_ms, calibrate_ms, num_weights, finished_at"
-                              " FROM preparation WHERE evaluation_id = ?");
+    Query preparation = query(
+        "SELECT run_id, rank, ranges_json, quantize_ms, calibrate_ms, num_weights, finished_at"
+        " FROM preparation WHERE evaluation_id = ?");
     if (preparation.bind(*evaluation_id).step()) {
       state.preparation = PreparationRow{.evaluation = job.evaluation,
                                          .run_id = preparation.integer(0),
@@ -398,9 +407,10 @@ JobState SqliteStore::job_state(const JobRow& job) {
                                          .finished_at = preparation.text(6),
                                          .layers = {}};
     }
-    Query failure = query("SELECT f.run_id, f.rank, f.reason, f.log_tail, f.failed_at FROM failure f"
-                          " JOIN job j USING (job_id) WHERE j.identity = ? AND f.cleared_at IS NULL"
-                          " ORDER BY f.failure_id DESC LIMIT 1");
+    Query failure = query(
+        "SELECT f.run_id, f.rank, f.reason, f.log_tail, f.failed_at FROM failure f"
+        " JOIN job j USING (job_id) WHERE j.identity = ? AND f.cleared_at IS NULL"
+        " ORDER BY f.failure_id DESC LIMIT 1");
     if (failure.bind(job.identity).step()) {
       state.failure = FailureRow{.identity = job.identity,
                                  .run_id = failure.integer(0),
@@ -420,9 +430,10 @@ std::vector<ResultRow> SqliteStore::results(std::span<const std::string> identit
 std::vector<RunRow> SqliteStore::runs() {
   return read("read runs", [&] {
     std::vector<RunRow> rows;
-    Query run = query("SELECT run_id, experiment_name, experiment_path, experiment_json, command_line, git_commit,"
-                      " git_dirty, version, compiler, libraries, host, user, slurm_job, world_size, started_at,"
-                      " coalesce(finished_at, ''), coalesce(exit_code, -1), uuid FROM run ORDER BY run_id");
+    Query run = query(
+        "SELECT run_id, experiment_name, experiment_path, experiment_json, command_line, git_commit,"
+        " git_dirty, version, compiler, libraries, host, user, slurm_job, world_size, started_at,"
+        " coalesce(finished_at, ''), coalesce(exit_code, -1), uuid FROM run ORDER BY run_id");
     while (run.step()) {
       rows.push_back({.id = run.integer(0),
                       .experiment_name = run.text(1),

@@ -54,8 +54,8 @@ struct TileRange {
 struct JobState {
   // Tiles of this job's grid that are stored, ascending. All of them where the same job is complete, on any grid.
   std::vector<TileRange> finished;
-  std::optional<PreparationRow> preparation; // without layers
-  std::optional<FailureRow> failure;         // the last one, if no later result cleared it
+  std::optional<PreparationRow> preparation;  // without layers
+  std::optional<FailureRow> failure;          // the last one, if no later result cleared it
 };
 
 // Thread-safe; calls wait for each other.

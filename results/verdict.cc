@@ -84,21 +84,21 @@ Verdict judge(const VerdictInput& input) {
 
   const ReferenceValue& reference = *input.reference;
   const double difference = top1 - reference.top1_pct;
-  const std::string comparison = number(top1) + "% is " + offset_text(difference) + " the reference's " +
-                                 number(reference.top1_pct) + "%";
+  const std::string comparison =
+      number(top1) + "% is " + offset_text(difference) + " the reference's " + number(reference.top1_pct) + "%";
   const bool is_whole = input.num_reference > 0 && input.num_images >= input.num_reference;
   if (is_whole) {
     if (baseline_is_off(input)) {
       const double baseline_difference = *input.baseline_top1_pct - *reference.baseline_top1_pct;
-      return {VerdictKind::kWeightsDiffer,
-              "the float baseline, " + number(*input.baseline_top1_pct) + "%, is " + offset_text(baseline_difference) +
-                  " the reference's " + number(*reference.baseline_top1_pct) +
-                  "%: the checkpoint's weights are not the reference's" + broken};
+      return {VerdictKind::kWeightsDiffer, "the float baseline, " + number(*input.baseline_top1_pct) + "%, is " +
+                                               offset_text(baseline_difference) + " the reference's " +
+                                               number(*reference.baseline_top1_pct) +
+                                               "%: the checkpoint's weights are not the reference's" + broken};
     }
     const bool is_within = std::abs(difference) <= reference.tolerance + kRoundingPct;
-    return {is_within ? VerdictKind::kPass : VerdictKind::kFail,
-            comparison + (is_within ? ", within " : ", outside the tolerance of ") + number(reference.tolerance) +
-                broken};
+    return {
+        is_within ? VerdictKind::kPass : VerdictKind::kFail,
+        comparison + (is_within ? ", within " : ", outside the tolerance of ") + number(reference.tolerance) + broken};
   }
 
   const bool is_excluded = reference.top1_pct < interval.low - reference.tolerance - kRoundingPct ||

@@ -17,9 +17,9 @@ Interval wilson_interval_pct(std::int64_t successes, std::int64_t n);
 
 // What a verdict needs to know.
 struct VerdictInput {
-  std::int64_t num_images = 0;          // evaluated
-  std::int64_t num_planned = 0;         // of this job
-  std::int64_t num_reference = 0;       // images behind the reference value: the whole data set; 0: unknown
+  std::int64_t num_images = 0;     // evaluated
+  std::int64_t num_planned = 0;    // of this job
+  std::int64_t num_reference = 0;  // images behind the reference value: the whole data set; 0: unknown
   std::int64_t num_top1 = 0;
   std::int64_t num_broken = 0;
   bool failed = false;

@@ -64,9 +64,9 @@ struct Owner {
 };
 
 Owner read_owner(Connection& connection) {
-  Query query(connection.statement(
-      "SELECT generation, held, host, pid, process, started_at, heartbeat_at,"
-      " coalesce((julianday('now') - julianday(heartbeat_at)) * 86400, 1e9) FROM writer"));
+  Query query(
+      connection.statement("SELECT generation, held, host, pid, process, started_at, heartbeat_at,"
+                           " coalesce((julianday('now') - julianday(heartbeat_at)) * 86400, 1e9) FROM writer"));
   if (!query.step()) throw StoreError(connection.path() + ": the table `writer` has lost its row");
   return {.identity = {query.text(2), static_cast<int>(query.integer(3)), query.text(4)},
           .generation = query.integer(0),
@@ -77,8 +77,8 @@ Owner read_owner(Connection& connection) {
 }
 
 std::string describe(const Owner& owner) {
-  return "host " + owner.identity.host + ", pid " + std::to_string(owner.identity.pid) + ", since " +
-         owner.started_at + ", last heartbeat " + owner.heartbeat_at + " (" +
+  return "host " + owner.identity.host + ", pid " + std::to_string(owner.identity.pid) + ", since " + owner.started_at +
+         ", last heartbeat " + owner.heartbeat_at + " (" +
          std::to_string(std::llround(std::max(owner.heartbeat_age_s, 0.0))) + " s ago)";
 }
 

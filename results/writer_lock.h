@@ -1,5 +1,6 @@
 // The writer's lock: a row of the database that names its owner. Internal to results/.
-// File locks alone do not tell who holds them, and some cluster file systems grant them per node only; the row does both.
+// File locks alone do not tell who holds them, and some cluster file systems grant them per node only; the row does
+// both.
 #pragma once
 
 #include <cstdint>

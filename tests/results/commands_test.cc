@@ -113,7 +113,8 @@ TEST_F(CommandsTest, QueryReadsAndNothingElse) {
             "[\n  {\"a\": \"x'00ff'\", \"b\": null, \"c\": 0.5}\n]\n");
   EXPECT_EQ(run("query 'PRAGMA user_version' --format csv").code, 0);
   EXPECT_EQ(run("query 'WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM c LIMIT 3) SELECT sum(i) FROM c'"
-                " --format csv").text,
+                " --format csv")
+                .text,
             "sum(i)\n6\n");
   for (const char* sql : {"DELETE FROM job", "UPDATE run SET user = 1", "DROP VIEW results", "CREATE TABLE t (a)",
                           "ATTACH 'other.sqlite' AS o", "PRAGMA user_version = 7", "PRAGMA journal_mode = DELETE",
@@ -305,8 +306,9 @@ TEST_F(CommandsTest, MergeOfAnotherOutcomeIsLoudAndChangesNothing) {
   EXPECT_EQ(answer.code, 1);
   EXPECT_THAT(answer.text, AllOf(StartsWith("CONFLICT: b.sqlite has other results of the same jobs"),
                                  HasSubstr("resnet18 w4a4 squant, images [250, 500): here 165 top-1, digest 0000")));
-  EXPECT_EQ(plain_sql(folder_.path("a.sqlite"), "SELECT (SELECT count(*) FROM job) || ' ' || (SELECT count(*) FROM run)"),
-            "1 1");
+  EXPECT_EQ(
+      plain_sql(folder_.path("a.sqlite"), "SELECT (SELECT count(*) FROM job) || ' ' || (SELECT count(*) FROM run)"),
+      "1 1");
 }
 
 TEST_F(CommandsTest, MergeRefusesWhatIsInUseItselfOrNoDatabase) {
@@ -346,9 +348,9 @@ TEST_F(CommandsTest, ExplainNamesWhatDecidesAndWhoMadeIt) {
   other.evaluation = "other evaluation";
   other.config_json = R"({"model":"resnet18","num_images":1000,"dataset":{"fingerprint":"ff"}})";
   add_run("b.sqlite", {other}, 165);
-  EXPECT_THAT(run("explain 'resnet18 w4a4 squant' 'resnet18 w4a4 squant' --db a.sqlite --other-db b.sqlite --format csv")
-                  .text,
-              HasSubstr("decides,dataset/fingerprint,,ff\n"));
+  EXPECT_THAT(
+      run("explain 'resnet18 w4a4 squant' 'resnet18 w4a4 squant' --db a.sqlite --other-db b.sqlite --format csv").text,
+      HasSubstr("decides,dataset/fingerprint,,ff\n"));
   EXPECT_EQ(run("explain 'resnet18 w4a4 squant' 'vgg w4a4 squant' --db a.sqlite").code, 2);
   EXPECT_THAT(run("explain job- 'resnet18 w4 squant' --db a.sqlite").text, HasSubstr("ambiguous"));
 }

@@ -73,8 +73,9 @@ TEST(DurabilityTest, EveryAcknowledgedTileSurvivesSigkill) {
               std::to_string(acknowledged / 10));
     ASSERT_EQ(plain_sql(path, "SELECT count(*) FROM tile WHERE first < " + std::to_string(acknowledged)),
               std::to_string(acknowledged / 10));
-    ASSERT_EQ(plain_sql(path, "SELECT t.num_images = (SELECT sum(count) FROM tile) AND t.num_tiles ="
-                              " (SELECT count(*) FROM tile) FROM total t"),
+    ASSERT_EQ(plain_sql(path,
+                        "SELECT t.num_images = (SELECT sum(count) FROM tile) AND t.num_tiles ="
+                        " (SELECT count(*) FROM tile) FROM total t"),
               "1");
   }
   EXPECT_GT(acknowledged, 0);

@@ -56,7 +56,8 @@ TEST_F(ReferenceTest, ValuesInheritSourceToleranceAndTheModelsFloatBaseline) {
 
 TEST_F(ReferenceTest, ToleranceIsReplacedForAllValues) {
   Reference reference = Reference::load(write(R"({"values": [
-    {"model": "m", "bits": "float", "top1": 1, "tolerance": 3}, {"model": "m", "bits": "w4", "mode": "squant", "top1": 1}]})"));
+    {"model": "m", "bits": "float", "top1": 1, "tolerance": 3},
+    {"model": "m", "bits": "w4", "mode": "squant", "top1": 1}]})"));
   reference.set_tolerance(0.5);
   EXPECT_EQ(reference.find("m", "float", "float")->tolerance, 0.5);
   EXPECT_EQ(reference.find("m", "w4", "squant")->tolerance, 0.5);

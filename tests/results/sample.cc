@@ -11,7 +11,8 @@
 namespace squant::results::testing {
 
 TemporaryFolder::TemporaryFolder(const std::string& parent) {
-  const std::filesystem::path place = parent.empty() ? std::filesystem::temp_directory_path() : std::filesystem::path(parent);
+  const std::filesystem::path place =
+      parent.empty() ? std::filesystem::temp_directory_path() : std::filesystem::path(parent);
   std::string name = (place / "squant_results_XXXXXX").string();
   if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp " + name);
   path_ = name;

@@ -15,9 +15,7 @@ namespace {
 using namespace squant::results::testing;
 using ::testing::HasSubstr;
 
-std::string one(SQLite::Database& database, const std::string& sql) {
-  return database.execAndGet(sql).getString();
-}
+std::string one(SQLite::Database& database, const std::string& sql) { return database.execAndGet(sql).getString(); }
 
 TEST(SchemaTest, FreshFileCarriesApplicationAndVersion) {
   const TemporaryFolder folder;
@@ -25,16 +23,18 @@ TEST(SchemaTest, FreshFileCarriesApplicationAndVersion) {
   Store::open_writer(path);
   EXPECT_EQ(plain_sql(path, "PRAGMA application_id"), std::to_string(kApplicationId));
   EXPECT_EQ(plain_sql(path, "PRAGMA user_version"), std::to_string(kSchemaVersion));
-  EXPECT_EQ(plain_sql(path, "SELECT count(*) FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND NOT strict"
-                            " AND name NOT LIKE 'sqlite%'"),
+  EXPECT_EQ(plain_sql(path,
+                      "SELECT count(*) FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND NOT strict"
+                      " AND name NOT LIKE 'sqlite%'"),
             "0");
 }
 
 TEST(SchemaTest, OlderDatabaseIsBroughtUpStepByStepAndKeepsItsRows) {
   SQLite::Database database(":memory:", SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE);
   migrate(database);
-  database.exec("INSERT INTO run VALUES (7, 'uuid', 'name', '', '{}', '', '', 0, '', '', '', '', '', '', 1, 'then', NULL,"
-                " NULL)");
+  database.exec(
+      "INSERT INTO run VALUES (7, 'uuid', 'name', '', '{}', '', '', 0, '', '', '', '', '', '', 1, 'then', NULL,"
+      " NULL)");
   database.exec("CREATE VIEW of_an_older_version AS SELECT 1");
   const std::vector<const char*> steps = {
       migrations()[0],

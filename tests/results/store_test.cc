@@ -82,8 +82,9 @@ TEST_F(StoreTest, PlainSqlReadsTheResultsView) {
   const std::int64_t run = plan({{job, {}}});
   store_->add_preparation(sample_preparation(job, run));
   store_->commit_tiles(sample_tiles(job, run, 165));
-  EXPECT_EQ(plain_sql(path_, "SELECT model || ' ' || bits || ' ' || mode || ' ' || num_top1 || ' ' || digest ||"
-                             " ' ' || verdict FROM results"),
+  EXPECT_EQ(plain_sql(path_,
+                      "SELECT model || ' ' || bits || ' ' || mode || ' ' || num_top1 || ' ' || digest ||"
+                      " ' ' || verdict FROM results"),
             "resnet18 w4a4 squant 660 00000000000005dc00000000000005dc no reference");
 }
 
@@ -119,8 +120,8 @@ TEST_F(StoreTest, DigestOfAJobDoesNotDependOnTheOrderOrTheCutOfItsTiles) {
 }
 
 TEST_F(StoreTest, JobsOfOneEvaluationShareTilesAndCountNoneTwice) {
-  const JobRow small = sample_job("resnet18", "w4a4", "squant", 600);    // tiles 0, 250, and 500 of 100 images
-  const JobRow large = sample_job("resnet18", "w4a4", "squant", 1000);   // tiles 0, 250, 500, 750
+  const JobRow small = sample_job("resnet18", "w4a4", "squant", 600);   // tiles 0, 250, and 500 of 100 images
+  const JobRow large = sample_job("resnet18", "w4a4", "squant", 1000);  // tiles 0, 250, 500, 750
   ASSERT_EQ(small.evaluation, large.evaluation);
   ASSERT_NE(small.identity, large.identity);
   const std::int64_t run = plan({{small, {}}, {large, {}}});
@@ -400,11 +401,13 @@ TEST_F(StoreTest, ProvenanceNamesEveryRunAndWorkerOfAJob) {
                                    sample_tile(job, first, 500, 100, 1)});
   const std::int64_t second = plan({{job, {}}}, "second");
   store_->commit_tiles(std::vector{sample_tile(job, second, 750, 100)});
-  EXPECT_EQ(plain_sql(path_, "SELECT group_concat(run_id || '/' || rank || ':' || num_tiles || ' ' || num_images || ' '"
-                             " || pid || ' ' || experiment_name, '; ') FROM provenance"),
+  EXPECT_EQ(plain_sql(path_,
+                      "SELECT group_concat(run_id || '/' || rank || ':' || num_tiles || ' ' || num_images || ' '"
+                      " || pid || ' ' || experiment_name, '; ') FROM provenance"),
             "1/0:2 500 4711 first; 1/1:1 250 4712 first; 2/0:1 250 4711 second");
-  EXPECT_EQ(plain_sql(path_, "SELECT DISTINCT git_commit || compiler || libraries || device_name || checkpoint_sha256 ||"
-                             " checkpoint_path || dataset_fingerprint FROM provenance"),
+  EXPECT_EQ(plain_sql(path_,
+                      "SELECT DISTINCT git_commit || compiler || libraries || device_name || checkpoint_sha256 ||"
+                      " checkpoint_path || dataset_fingerprint FROM provenance"),
             "0123456789abcdef0123456789abcdef01234567GNU 12.2.0LibTorch 2.11.0, SQLite 3.40.1AMD EPYC 9454"
             "sha256 of resnet18/data/resnet18.safetensorsfingerprint of imagenet");
 }
@@ -416,9 +419,10 @@ TEST_F(StoreTest, ViewsGiveHandComputedValues) {
   tiles[2].num_broken = 3;
   store_->commit_tiles(tiles);
   // 150 of 600: 25%; top-5 60 of each: 180, 30%. Wilson: p = 0.25, n = 600: 21.70 to 28.62.
-  EXPECT_EQ(plain_sql(path_, "SELECT num_images || ' ' || num_top1 || ' ' || num_top5 || ' ' || top1_pct || ' ' ||"
-                             " top5_pct || ' ' || round(ci_low_pct, 2) || ' ' || round(ci_high_pct, 2) || ' ' ||"
-                             " num_broken || ' ' || compute_ms || ' ' || images_per_s FROM results"),
+  EXPECT_EQ(plain_sql(path_,
+                      "SELECT num_images || ' ' || num_top1 || ' ' || num_top5 || ' ' || top1_pct || ' ' ||"
+                      " top5_pct || ' ' || round(ci_low_pct, 2) || ' ' || round(ci_high_pct, 2) || ' ' ||"
+                      " num_broken || ' ' || compute_ms || ' ' || images_per_s FROM results"),
             "600 150 180 25.0 30.0 21.7 28.62 3 300.0 2000.0");
   EXPECT_EQ(plain_sql(path_, "SELECT verdict_text FROM results"),
             "25.00% is equal to the reference's 25.00% on 600 of 1,000 images: 95% interval 21.70 to 28.62 does not "
@@ -463,7 +467,8 @@ TEST(StoreSpeedTest, TakesFiveThousandTilesASecond) {
   const std::int64_t run = begin_sample_run(*store);
   std::vector<Store::PlannedJob> jobs;
   for (int i = 0; i < 100; ++i) {
-    jobs.push_back({sample_job("model" + std::to_string(i), "w4a4", "squant", 10'000, 100), ReferenceValue{60, 0.2, "", {}}});
+    jobs.push_back(
+        {sample_job("model" + std::to_string(i), "w4a4", "squant", 10'000, 100), ReferenceValue{60, 0.2, "", {}}});
   }
   store->add_jobs(run, jobs);
   const auto start = std::chrono::steady_clock::now();

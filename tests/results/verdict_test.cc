@@ -8,14 +8,15 @@ namespace {
 
 using ::testing::HasSubstr;
 
-// R. G. Newcombe, "Two-sided confidence intervals for the single proportion", Statist. Med. 17 (1998), table I, method 3.
+// R. G. Newcombe, "Two-sided confidence intervals for the single proportion", Statist. Med. 17 (1998), table I,
+// method 3.
 TEST(WilsonIntervalTest, GivesThePublishedIntervals) {
   struct Case {
     std::int64_t successes, n;
     double low, high;
   };
-  for (const Case& c : {Case{81, 263, 25.53, 36.62}, Case{15, 148, 6.24, 16.05}, Case{0, 20, 0, 16.11},
-                        Case{1, 29, 0.61, 17.18}}) {
+  for (const Case& c :
+       {Case{81, 263, 25.53, 36.62}, Case{15, 148, 6.24, 16.05}, Case{0, 20, 0, 16.11}, Case{1, 29, 0.61, 17.18}}) {
     const Interval interval = wilson_interval_pct(c.successes, c.n);
     EXPECT_NEAR(interval.low, c.low, 0.005) << c.successes << " of " << c.n;
     EXPECT_NEAR(interval.high, c.high, 0.005) << c.successes << " of " << c.n;
@@ -100,11 +101,11 @@ TEST(JudgeTest, BaselineOfASubsetIsNotHeldAgainstTheWeights) {
 
 TEST(JudgeTest, BrokenImagesAreNamedAndNotLaidOnTheWeights) {
   VerdictInput input = whole(33070);
-  input.num_broken = 50;             // 0.1%
-  input.baseline_top1_pct = 71.00;   // 0.08 below: the broken images may explain it
+  input.num_broken = 50;            // 0.1%
+  input.baseline_top1_pct = 71.00;  // 0.08 below: the broken images may explain it
   EXPECT_EQ(judge(input).kind, VerdictKind::kPass);
   EXPECT_THAT(judge(input).text, HasSubstr("; 50 images could not be decoded and count as wrong"));
-  input.baseline_top1_pct = 70.90;   // 0.18 below: they cannot
+  input.baseline_top1_pct = 70.90;  // 0.18 below: they cannot
   EXPECT_EQ(judge(input).kind, VerdictKind::kWeightsDiffer);
 }
 
