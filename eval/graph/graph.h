@@ -45,7 +45,7 @@ struct Padding {
 struct Window {
   std::int64_t kernel_h = 1, kernel_w = 1;
   std::int64_t stride_h = 1, stride_w = 1;
-  Padding padding;
+  Padding padding = {};
   bool ceil_mode = false;         // pools: a last window that starts inside the input or its left padding counts
   bool count_include_pad = true;  // average pool: divide by the window's size, padding included
   static Window square(std::int64_t kernel, std::int64_t stride = 1, std::int64_t pad = 0) {

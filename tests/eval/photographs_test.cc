@@ -35,19 +35,19 @@ struct Config {
   int num_same_top1 = 0;
 };
 
-struct Setup {
+struct Material {
   Model model;
   ImageChunk photographs;
 };
 
 // Photographs and weights, read once for all configurations; null where SQUANT_TEST_DATA is unset.
-const Setup* setup() {
-  static const std::unique_ptr<Setup> kSetup = []() -> std::unique_ptr<Setup> {
+const Material* material() {
+  static const std::unique_ptr<Material> kMaterial = []() -> std::unique_ptr<Material> {
     const char* folder = std::getenv("SQUANT_TEST_DATA");
     if (folder == nullptr) return nullptr;
     const std::filesystem::path data(folder);
     const std::string file = data / "models" / "efficientnet-lite0-57934424.pth";
-    auto result = std::make_unique<Setup>(Setup{make_model("efficientnet_lite0", load_checkpoint(file).tensors, file), {}});
+    auto result = std::make_unique<Material>(Material{make_model("efficientnet_lite0", load_checkpoint(file).tensors, file), {}});
     DatasetSpec spec;
     spec.format = "image_folder";
     spec.images = data / "imagenet-sample";
@@ -57,7 +57,7 @@ const Setup* setup() {
     std::filesystem::remove_all(spec.cache);
     return result;
   }();
-  return kSetup.get();
+  return kMaterial.get();
 }
 
 class GoldenPhotographs {
@@ -93,7 +93,7 @@ std::vector<std::int16_t> top1_of(Engine& engine, const ImageChunk& photographs,
 class PhotographsTest : public testing::TestWithParam<Config> {};
 
 TEST_P(PhotographsTest, AgreesWithTheReferenceImageByImage) {
-  const Setup* data = setup();
+  const Material* data = material();
   if (data == nullptr) GTEST_SKIP() << "set SQUANT_TEST_DATA to the folder that README.md describes";
   const Config& config = GetParam();
   const GoldenPhotographs golden;
