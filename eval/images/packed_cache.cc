@@ -183,9 +183,14 @@ bool PackedCache::get(std::int64_t index, const FileVersion& version, std::uint8
   struct stat facts {};
   if (::fstat(fd_, &facts) != 0 || static_cast<std::uint64_t>(facts.st_size) < file_bytes_)
     return false;
+  // Entries are read, not mapped: on a full tmpfs, to touch a hole through a mapping is a SIGBUS.
+  // Where the mark says that a picture is present there is no hole.
   const auto i = static_cast<std::uint64_t>(index);
   Entry entry;
-  std::memcpy(&entry, mapped_ + kPage + i * sizeof(Entry), sizeof(entry));
+  if (::pread(fd_, &entry, sizeof(entry), static_cast<off_t>(kPage + i * sizeof(Entry))) !=
+      static_cast<ssize_t>(sizeof(entry))) {
+    return false;
+  }
   if (entry.mark != kPresent || entry.size_bytes != version.size_bytes ||
       entry.modified_ns != version.modified_ns) {
     return false;

@@ -2,6 +2,8 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -214,6 +216,45 @@ TEST_F(PackedCacheTest, AFullDiskCostsTheCacheNotTheSweep) {
   EXPECT_GE(after.stats.from_cache, 1);
   EXPECT_LE(after.stats.from_cache, 10);
   expect_decoded(0);
+}
+
+// Gives this process, which must be a child, a file system of `bytes` at `folder`. False where the
+// system does not let us.
+bool mount_small_disk(const std::string& folder, int bytes) {
+  if (unshare(CLONE_NEWNS) != 0) {
+    const std::string users = "0 " + std::to_string(getuid()) + " 1";
+    if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) return false;
+    std::ofstream("/proc/self/uid_map") << users;
+  }
+  const std::string options = "size=" + std::to_string(bytes);
+  return mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
+         mount("tmpfs", folder.c_str(), "tmpfs", 0, options.c_str()) == 0;
+}
+
+TEST_F(PackedCacheTest, AFullMemoryDiskCostsTheCacheNotTheSweep) {
+  constexpr int kNotAllowed = 77;
+  std::filesystem::create_directories(cache());
+  // Entries on several pages, so that some of those stay holes.
+  for (int i = 0; i < 200; ++i) {
+    folder_.add_picture("one_pixel.jpg", "val/n15075141/" + std::to_string(i) + ".JPEG");
+  }
+  const pid_t child = fork();
+  if (child == 0) {
+    if (!mount_small_disk(cache(), 100'000)) _exit(kNotAllowed);
+    const std::vector<std::uint8_t> expected = load("none").pixels;
+    const ImageChunk first = load(cache());
+    const ImageChunk second = load(cache());
+    const bool right = first.pixels == expected && second.pixels == expected &&
+                       second.stats.from_cache > 0 &&
+                       first.stats.cache_problem.find("No space left") != std::string::npos;
+    _exit(right ? 0 : 1);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == kNotAllowed) {
+    GTEST_SKIP() << "this system does not let a test mount a file system";
+  }
+  EXPECT_EQ(status, 0);
 }
 
 TEST_F(PackedCacheTest, AFolderThatCannotBeMadeCostsTheCacheNotTheSweep) {
