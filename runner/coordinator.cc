@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <stdexcept>
 
 #include "eval/models/models.h"
@@ -167,12 +168,12 @@ std::vector<std::string> Coordinator::unsaved() const {
   for (const PlannedJob& planned : plan_->jobs) {
     const auto found = tiles.find(planned.row.evaluation);
     if (found == tiles.end()) continue;
-    lines.push_back(planned.label + ": " + std::to_string(found->second.first) + " tiles, " +
-                    count_text(found->second.second) + " images");
+    lines.push_back(planned.label + ": " + plural(found->second.first, "tile") + ", " +
+                    plural(found->second.second, "image"));
     tiles.erase(found);
   }
-  if (!queue_->preparations().empty()) lines.push_back(std::to_string(queue_->preparations().size()) + " preparations");
-  if (!queue_->failures().empty()) lines.push_back(std::to_string(queue_->failures().size()) + " failures");
+  if (!queue_->preparations().empty()) lines.push_back(plural(std::ssize(queue_->preparations()), "preparation"));
+  if (!queue_->failures().empty()) lines.push_back(plural(std::ssize(queue_->failures()), "failure"));
   return lines;
 }
 

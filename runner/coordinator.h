@@ -62,6 +62,7 @@ class Coordinator {
 
   std::optional<Ending> ending() const { return ending_; }
   bool lost_a_worker() const { return !lost_.empty(); }
+  int num_farewells() const { return num_farewells_; }  // of workers that were told to leave early
   const std::string& store_problem() const { return store_problem_; }
   std::vector<std::string> unsaved() const;  // what the database did not take, a line each
   SweepView view(double now) const;
@@ -95,7 +96,7 @@ class Coordinator {
   void on(int worker, const Prepared& message);
   void on(int worker, const TileAnswer& message);
   void on(int worker, const TaskError& message);
-  void on(int, const Farewell&) {}
+  void on(int, const Farewell&) { ++num_farewells_; }
   template <typename Other>
   void on(int worker, const Other& message);
 
@@ -157,6 +158,7 @@ class Coordinator {
   std::deque<std::pair<double, std::int64_t>> recent_;  // evaluations by time of arrival, of the last minute
   std::set<std::string> broken_;
   std::set<int> lost_;
+  int num_farewells_ = 0;
   std::optional<FinishReason> finished_;
   std::optional<Ending> ending_;
 };

@@ -1,6 +1,7 @@
 #include "runner/dry_run.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <utility>
@@ -32,7 +33,7 @@ std::string status_text(const PlannedJob& planned, const JobInventory& job) {
   if (job.status == JobStatus::kFinished) text += ", computed again (--force)";
   if (job.status == JobStatus::kFailed) text += ", tried again: " + job.failure->reason;
   if (!planned.evaluate) return text + ": quantization only";
-  return text + ": " + std::to_string(job.missing.size()) + " tiles, " + count_text(missing_images(planned, job)) + " images";
+  return text + ": " + plural(std::ssize(job.missing), "tile") + ", " + plural(missing_images(planned, job), "image");
 }
 
 // Images a second of one worker, as the database knows them.
@@ -81,9 +82,9 @@ std::string estimate(const Plan& plan, const std::vector<JobInventory>& inventor
   }
   if (known + unknown == 0) return "";
   if (known == 0) return "no estimate: the database has no measurement of these networks yet";
-  std::string text = "about " + duration_text(seconds / workers) + " on " + std::to_string(workers) +
-                     (workers == 1 ? " worker" : " workers") + ", from what the database has measured";
-  if (unknown > 0) text += "; " + std::to_string(unknown) + " jobs of networks that it does not know come on top";
+  std::string text = "about " + duration_text(seconds / workers) + " on " + plural(workers, "worker") +
+                     ", from what the database has measured";
+  if (unknown > 0) text += "; " + plural(unknown, "job") + " of networks that it does not know come on top";
   return text;
 }
 
@@ -122,16 +123,15 @@ std::vector<std::string> dry_run_report(const Plan& plan, const std::vector<JobI
 
   const WorkSize size = work_size(plan, inventory);
   lines.emplace_back();
-  lines.push_back(std::to_string(plan.jobs.size()) + " jobs: " + std::to_string(size.is_new) + " new, " +
+  lines.push_back(plural(std::ssize(plan.jobs), "job") + ": " + std::to_string(size.is_new) + " new, " +
                   std::to_string(size.partly) + " partly finished, " + std::to_string(size.finished) +
                   " finished earlier, " + std::to_string(size.failed) + " failed earlier; " +
                   std::to_string(plan.skipped.size()) + " cells excluded, not selected or duplicate");
   if (size.jobs_to_run == 0) {
     lines.emplace_back("nothing to do");
   } else {
-    lines.push_back("to do: " + std::to_string(size.jobs_to_run) + " jobs, " + std::to_string(size.preparations) +
-                    " preparations, " + count_text(size.tiles) + " tiles, " + count_text(size.evaluations) +
-                    " evaluations of an image");
+    lines.push_back("to do: " + plural(size.jobs_to_run, "job") + ", " + plural(size.preparations, "preparation") + ", " +
+                    plural(size.tiles, "tile") + ", " + plural(size.evaluations, "evaluation") + " of an image");
     const std::string expected = estimate(plan, inventory, measured, workers);
     if (!expected.empty()) lines.push_back(expected);
   }

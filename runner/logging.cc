@@ -28,7 +28,8 @@ void set_up_logging(const Options& options, int rank) {
     try {
       sinks.push_back(std::make_shared<spdlog::sinks::basic_file_sink_mt>(path));
     } catch (const spdlog::spdlog_ex& error) {
-      throw std::invalid_argument("--log-file " + path + ": " + error.what());
+      // Rank 0 alone may end the program for it: the others would leave it waiting for them in MPI_Init.
+      if (rank == 0) throw std::invalid_argument("--log-file " + path + ": " + error.what());
     }
   }
   if (options.verbose && rank == 0) sinks.push_back(std::make_shared<spdlog::sinks::stdout_sink_mt>());

@@ -121,6 +121,10 @@ std::string count_text(std::int64_t number) {
   return (number < 0 ? "-" : "") + digits;
 }
 
+std::string plural(std::int64_t count, const std::string& one) {
+  return count_text(count) + " " + one + (count == 1 ? "" : "s");
+}
+
 std::vector<std::string> live_lines(const SweepView& view, int columns, int lines) {
   const auto width = static_cast<std::size_t>(std::max(columns, 20));
   const auto height = static_cast<std::size_t>(std::max(lines - 3, 3));

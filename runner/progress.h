@@ -75,5 +75,6 @@ std::vector<std::string> live_lines(const SweepView& view, int columns, int line
 std::string plain_line(const SweepView& view);
 std::string duration_text(double seconds);        // "0.2 s", "47 s", "3 min 20 s", "2 h 05 min"
 std::string count_text(std::int64_t number);      // "1,234,567"
+std::string plural(std::int64_t count, const std::string& one);  // "1 tile", "2,000 tiles"
 
 }  // namespace squant::runner

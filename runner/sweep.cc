@@ -69,10 +69,6 @@ ProgressStyle progress_style(const Options& options, const OutputTerminal& termi
   return live ? ProgressStyle::kLive : ProgressStyle::kPlain;
 }
 
-std::string plural(std::int64_t count, const std::string& one) {
-  return count_text(count) + " " + one + (count == 1 ? "" : "s");
-}
-
 class Sweep {
  public:
   Sweep(Rank& rank, const Options& options, const std::vector<std::string>& arguments)
@@ -111,6 +107,7 @@ class Sweep {
     } catch (const std::exception& error) {
       complain(std::string("internal error: ") + error.what());
     }
+    if (store_ && !concluded_) finish_run(code);
     store_.reset();
     part(code);
     return code;
@@ -255,11 +252,7 @@ class Sweep {
   // mpirun kills its ranks one second after it was told to stop.
   [[noreturn]] void stop_at_once() {
     const bool stored = coordinator_->flush();
-    try {
-      store_->finish_run(run_id_, stored ? kExitWorkLeft : kExitNotStored);
-    } catch (const results::StoreError& error) {
-      complain(error.what());
-    }
+    finish_run(stored ? kExitWorkLeft : kExitNotStored);
     complain(std::string("stopped by ") + (stop_signal() == SIGINT ? "SIGINT" : "SIGTERM") + ": " +
              (stored ? "everything that was finished is in " : "not everything that was finished is in ") + options_.db +
              "; the same command goes on from there");
@@ -283,7 +276,17 @@ class Sweep {
     const int code = exit_code(ending, rows);
     summarize(ending);
     store_->finish_run(run_id_, code);
+    concluded_ = true;
     return code;
+  }
+
+  // Where the database is in trouble already: it may not work.
+  void finish_run(int code) {
+    try {
+      store_->finish_run(run_id_, code);
+    } catch (const results::StoreError& error) {
+      spdlog::error("{}", error.what());
+    }
   }
 
   std::vector<results::ResultRow> rows_of_plan() {
@@ -335,11 +338,6 @@ class Sweep {
     for (const std::string& line : coordinator_->unsaved()) lost += "\n  " + line;
     complain(lost.empty() ? "everything that was finished is stored; the same command goes on from there"
                           : "not stored, and to be computed again by the same command:" + lost);
-    try {
-      store_->finish_run(run_id_, kExitNotStored);
-    } catch (const results::StoreError& error) {
-      spdlog::error("{}", error.what());
-    }
     return kExitNotStored;
   }
 
@@ -366,7 +364,7 @@ class Sweep {
     const bool lost = coordinator_->lost_a_worker();
     dismiss_all(lost);
     if (!lost) {
-      int missing = rank_.size - 1;
+      int missing = rank_.size - 1 - coordinator_->num_farewells();
       wait_until(kFarewellPatience, [&] {
         while (const std::optional<Envelope> envelope = rank_.mpi->receive()) {
           missing -= std::holds_alternative<Farewell>(decode(envelope->bytes));
@@ -401,6 +399,7 @@ class Sweep {
   std::vector<JobInventory> inventory_;
   std::int64_t run_id_ = 0;
   double began_ = 0;
+  bool concluded_ = false;
 };
 
 }  // namespace
