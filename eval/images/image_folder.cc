@@ -151,7 +151,8 @@ ImageChunk ImageFolder::load(std::int64_t first, std::int64_t count, const Shape
                                 std::to_string(shape.channels) + " x " +
                                 std::to_string(shape.height) + " x " + std::to_string(shape.width));
   }
-  PackedCache* cache = cache_for(shape.height);
+  // A caller that only asks whether the shape fits leaves nothing behind on the disk.
+  PackedCache* cache = count > 0 ? cache_for(shape.height) : nullptr;
   const std::int64_t picture_bytes = shape.size();
   ImageChunk chunk;
   chunk.first = first;

@@ -72,6 +72,11 @@ TEST_F(PackedCacheTest, ASecondSweepDecodesNothing) {
   expect_decoded(0);
 }
 
+TEST_F(PackedCacheTest, AskingForNoPicturesTouchesNothing) {
+  open_dataset({"image_folder", images(), "", cache()})->load(0, 0, kShape, 1);
+  EXPECT_FALSE(std::filesystem::exists(cache()));
+}
+
 TEST_F(PackedCacheTest, EachSizeIsItsOwn) {
   expect_decoded(kNumPictures);
   const ImageChunk other = load(cache(), {3, 20, 20});
