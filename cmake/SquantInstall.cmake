@@ -6,7 +6,7 @@ install(TARGETS squant-sweep squant-results RUNTIME DESTINATION "${CMAKE_INSTALL
 set_target_properties(squant_quant PROPERTIES EXPORT_NAME quant)
 target_include_directories(squant_quant INTERFACE "$<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/squant>")
 install(TARGETS squant_quant EXPORT squant-targets ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
-install(FILES quant/squant.h quant/activation.h DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/squant/quant")
+install(FILES quant/squant.h quant/mode.h quant/activation.h DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/squant/quant")
 install(DIRECTORY experiments DESTINATION "${CMAKE_INSTALL_DATADIR}/squant-sweep")
 install(FILES LICENSE README.md DESTINATION "${CMAKE_INSTALL_DOCDIR}")
 
