@@ -9,7 +9,7 @@
 #include <string_view>
 
 #include "eval/checkpoint/digest.h"
-#include "eval/checkpoint/pickle.h"
+#include "eval/checkpoint/quote.h"
 #include "eval/checkpoint/safetensors.h"
 #include "eval/checkpoint/torch_file.h"
 #include "eval/checkpoint/zip_archive.h"

@@ -4,6 +4,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "eval/checkpoint/quote.h"
+
 namespace squant::eval {
 namespace {
 
@@ -68,11 +70,6 @@ const char* refused_name(std::uint8_t opcode) {
   return "unknown to Python";
 }
 
-std::string hex_byte(std::uint8_t value) {
-  constexpr char kDigits[] = "0123456789abcdef";
-  return {kDigits[value >> 4], kDigits[value & 15]};
-}
-
 // True when every element of the tensor lies in its view.
 bool lies_within_view(const PickleTensor& tensor) {
   std::int64_t last = tensor.offset;
@@ -88,19 +85,6 @@ bool lies_within_view(const PickleTensor& tensor) {
 }
 
 }  // namespace
-
-std::string quote(std::string_view text) {
-  constexpr std::size_t kMaxLength = 200;
-  std::string result = "\"";
-  for (const char c : text.substr(0, kMaxLength)) {
-    if (c >= ' ' && c <= '~') {
-      result += c;
-    } else {
-      result += "\\x" + hex_byte(static_cast<std::uint8_t>(c));
-    }
-  }
-  return result + (text.size() > kMaxLength ? "...\"" : "\"");
-}
 
 std::string describe(const PickleValue& value) {
   struct Describe {

@@ -75,8 +75,6 @@ struct PickleTensor {
 
 // "a list", "the text ...": for messages.
 std::string describe(const PickleValue& value);
-// Printable text of bounded length, in quotes: what stands in a file may be anything.
-std::string quote(std::string_view text);
 
 // One pass over one pickle. Time and memory are bounded by the number of its opcodes, which is
 // limited.

@@ -14,6 +14,7 @@
 #include <system_error>
 
 #include "eval/checkpoint/element_type.h"
+#include "eval/checkpoint/quote.h"
 
 namespace squant::eval {
 namespace {
@@ -46,7 +47,7 @@ json parse_header(std::string_view text, const std::string& where) {
         break;
       case json::parse_event_t::key:
         if (!open_objects.back().insert(parsed.get<std::string>()).second) {
-          fail(where, "the header has the key \"" + parsed.get<std::string>() + "\" twice");
+          fail(where, "the header has the key " + quote(parsed.get<std::string>()) + " twice");
         }
         break;
       default:
@@ -57,7 +58,7 @@ json parse_header(std::string_view text, const std::string& where) {
   try {
     return json::parse(text.begin(), text.end(), check);
   } catch (const json::exception& error) {
-    fail(where, std::string("the header is not JSON: ") + error.what());
+    fail(where, "the header is not JSON: " + quote(error.what()));  // it repeats what it read
   }
 }
 
@@ -68,11 +69,11 @@ std::uint64_t unsigned_value(const json& value, const std::string& where, const 
 
 SafetensorsEntry parse_entry(const std::string& name, const json& fields,
                              std::span<const std::byte> data, const std::string& where) {
-  const std::string tensor = "tensor \"" + name + "\"";
+  const std::string tensor = "tensor " + quote(name);
   if (!fields.is_object()) fail(where, tensor + " is not described by an object");
   for (const auto& [key, unused] : fields.items()) {
     if (key != "dtype" && key != "shape" && key != "data_offsets")
-      fail(where, tensor + ": unknown field \"" + key + "\"");
+      fail(where, tensor + ": unknown field " + quote(key));
   }
   for (const char* key : {"dtype", "shape", "data_offsets"}) {
     if (!fields.contains(key)) fail(where, tensor + ": " + key + " is missing");
@@ -81,7 +82,7 @@ SafetensorsEntry parse_entry(const std::string& name, const json& fields,
   if (!fields["dtype"].is_string()) fail(where, tensor + ": dtype is not a string");
   entry.dtype = fields["dtype"].get<std::string>();
   const auto type = safetensors_element_type(entry.dtype);
-  if (!type) fail(where, tensor + ": unknown dtype \"" + entry.dtype + "\"");
+  if (!type) fail(where, tensor + ": unknown dtype " + quote(entry.dtype));
 
   if (!fields["shape"].is_array()) fail(where, tensor + ": shape is not a list");
   for (const json& dim : fields["shape"]) {
@@ -125,8 +126,8 @@ void check_coverage(const SafetensorsView& view, std::span<const std::byte> data
   std::sort(by_offset.begin(), by_offset.end());
   const std::byte* next = data.data();
   for (const auto& [begin, name] : by_offset) {
-    if (begin < next) fail(where, "tensor \"" + *name + "\" overlaps another tensor");
-    if (begin > next) fail(where, "there are bytes of no tensor before tensor \"" + *name + "\"");
+    if (begin < next) fail(where, "tensor " + quote(*name) + " overlaps another tensor");
+    if (begin > next) fail(where, "there are bytes of no tensor before tensor " + quote(*name));
     next = begin + view.entries.at(*name).data.size();
   }
   if (next != data.data() + data.size()) fail(where, "there are bytes of no tensor at the end");
@@ -194,8 +195,8 @@ std::string header_text(const std::string& path, const StateDict& tensors,
     const auto count = element_count(tensor.shape);
     if (name == kMetadataKey || !count ||
         static_cast<std::uint64_t>(*count) != tensor.values.size()) {
-      throw std::invalid_argument("write_safetensors: " + path + ": tensor \"" + name +
-                                  "\": a reserved name, or a shape that does not match its " +
+      throw std::invalid_argument("write_safetensors: " + path + ": tensor " + quote(name) +
+                                  ": a reserved name, or a shape that does not match its " +
                                   std::to_string(tensor.values.size()) + " values");
     }
     const std::uint64_t end = offset + tensor.values.size() * sizeof(float);
@@ -237,7 +238,7 @@ SafetensorsView parse_safetensors(std::span<const std::byte> bytes, const std::s
     }
     if (!fields.is_object()) fail(where, "__metadata__ is not an object");
     for (const auto& [key, value] : fields.items()) {
-      if (!value.is_string()) fail(where, "__metadata__: \"" + key + "\" is not a string");
+      if (!value.is_string()) fail(where, "__metadata__: " + quote(key) + " is not a string");
       view.metadata.emplace(key, value.get<std::string>());
     }
   }
@@ -251,7 +252,8 @@ StateDict safetensors_state_dict(const SafetensorsView& view, const std::string&
     const auto type = safetensors_element_type(entry.dtype);
     if (type && type->kind == ElementKind::kInteger) continue;
     if (!type || !is_readable_float(type->kind)) {
-      fail(where, "tensor \"" + name + "\": dtype " + entry.dtype + " cannot be read as float32");
+      fail(where,
+           "tensor " + quote(name) + ": dtype " + entry.dtype + " cannot be read as float32");
     }
     HostTensor tensor{entry.shape, std::vector<float>(entry.data.size() / type->size_bytes)};
     to_float32(type->kind, entry.data.data(), static_cast<std::int64_t>(tensor.values.size()),

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "eval/checkpoint/pickle.h"
+#include "eval/checkpoint/quote.h"
 
 namespace squant::eval {
 namespace {

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <utility>
 
-#include "eval/checkpoint/pickle.h"
+#include "eval/checkpoint/quote.h"
 
 namespace squant::eval {
 namespace {

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "eval/checkpoint/checkpoint.h"
+#include "eval/checkpoint/quote.h"
 
 namespace squant::eval {
 namespace {
