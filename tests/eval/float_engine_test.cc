@@ -1,8 +1,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <sstream>
 #include <stdexcept>
 
 #include "eval/engine/engine.h"
@@ -39,9 +41,27 @@ class GoldenLogitsTest : public testing::TestWithParam<const char*> {
     return logits;
   }
 
-  QuantizedWeights quantized(const nlohmann::json& config) const {
-    return quantize_weights(model_, {.bits = config["weight_bits"].get<int>(),
-                                     .mode = quant::parse_mode(config["mode"].get<std::string>())});
+  QuantizedWeights quantized(const std::string& config) const {
+    const nlohmann::json& settings = json_["configs"][config];
+    return quantize_weights(model_, {.bits = settings["weight_bits"].get<int>(),
+                                     .mode = quant::parse_mode(settings["mode"].get<std::string>())});
+  }
+
+  void record(const std::string& config, double distance, double change) {
+    std::ostringstream text;
+    text << distance << " of " << change;
+    RecordProperty(config, text.str());
+  }
+
+  ActivationSettings activations(const std::string& config) const {
+    ActivationSettings result;
+    result.bits = json_["configs"][config]["activation_bits"].get<int>();
+    const std::vector<float> min = golden_.values<float>(config + "/x_min");
+    const std::vector<float> max = golden_.values<float>(config + "/x_max");
+    for (std::size_t i = 0; i < min.size(); ++i) {
+      result.ranges.push_back({min[i], max[i]});
+    }
+    return result;
   }
 
   const ModelInfo& info_;
@@ -58,58 +78,97 @@ constexpr double kFloatDistance = 1e-5;
 TEST_P(GoldenLogitsTest, FloatLogitsAreTheReferences) {
   const std::vector<float> logits = run(nullptr, {});
   const double distance = relative_distance(logits, golden_.values<float>("float64/logits"));
-  RecordProperty("distance", std::to_string(distance));
+  record("float", distance, 1);
   EXPECT_LT(distance, kFloatDistance);
 }
 
-// Equal priorities have no order in the published method (quant/ALGORITHM.md), so a few channels of these made-up
-// weights flip another element there; a tenth of the reference's own change from float is a match. With quantized
-// activations such differences grow from layer to layer: there the comparison is GoldenIntegerTest's, and
-// PhotographsTest's on trained weights, which have no ties.
-constexpr double kShareOfChange = 0.1;
+// The reference's own change is 0.07 to 0.57; what is left comes of the few codes that the method leaves open
+// (kOpenCodes names those of them that the golden data shows).
+constexpr double kShareOfChange = 0.02;
 
 TEST_P(GoldenLogitsTest, LogitsOfQuantizedWeightsAreTheReferences) {
   const std::vector<float> float_logits = golden_.values<float>("float/logits");
-  for (const auto& [config, settings] : json_["configs"].items()) {
-    if (!settings["activation_bits"].is_null()) continue;
+  for (const char* config : {"w4", "w3e"}) {
     SCOPED_TRACE(config);
-    const QuantizedWeights weights = quantized(settings);
-    const std::vector<float> expected = golden_.values<float>(config + "/logits");
+    const QuantizedWeights weights = quantized(config);
+    const std::vector<float> expected = golden_.values<float>(std::string(config) + "/logits");
     const double distance = relative_distance(run(&weights, {}), expected);
     const double change = relative_distance(expected, float_logits);
-    RecordProperty(config, std::to_string(distance) + " of " + std::to_string(change));
+    record(config, distance, change);
     EXPECT_LT(distance, kShareOfChange * change);
   }
 }
 
-// Where two elements tie, the reference may have flipped the other one; where scale * min or a sum of errors lies within
-// a last bit of a half, it may have rounded the other way, and the whole channel is shifted by one step. Made-up weights
-// on a grid of 2^-24 have a few such channels.
-TEST_P(GoldenLogitsTest, CodesAreTheReferencesButForTies) {
-  constexpr double kMostTiedChannels = 0.1;
+// With quantized activations the published formulation does not agree with itself: a code on the edge of a step flips
+// with the last bit of a sum, and random weights carry each flip through the network. LibTorch's channels-last, NCHW
+// and plain kernels differ from each other as much as each does from the reference; so does one engine whose ranges
+// move by one unit in the last place.
+constexpr double kTimesItself = 3;
+
+TEST_P(GoldenLogitsTest, SimulatedLogitsAreAsNearAsTheFormulationIsToItself) {
+  const std::vector<float> float_logits = golden_.values<float>("float/logits");
+  for (const char* config : {"w8a8", "w6a6", "w4a4"}) {
+    SCOPED_TRACE(config);
+    const QuantizedWeights weights = quantized(config);
+    const ActivationSettings settings = activations(config);
+    ActivationSettings moved = settings;
+    for (quant::ActivationRange& range : moved.ranges) {
+      range.max = std::nextafter(range.max, std::numeric_limits<float>::infinity());
+      range.min = range.min < 0 ? -range.max : 0;
+    }
+    const std::vector<float> expected = golden_.values<float>(std::string(config) + "/logits");
+    const std::vector<float> logits = run(&weights, settings);
+    const double distance = relative_distance(logits, expected);
+    const double change = relative_distance(expected, float_logits);
+    record(config, distance, change);
+    EXPECT_LT(distance, kTimesItself * relative_distance(run(&weights, moved), logits));
+    EXPECT_LT(distance, 1.2 * change);
+    // Where no code lies near an edge, nothing flips.
+    if (info_.name == "shufflenet_g1_w1" && settings.bits < 8) {
+      EXPECT_LT(distance, kFloatDistance);
+    }
+  }
+}
+
+// Channels whose codes the method leaves open, and the reference's arithmetic decided otherwise.
+struct OpenCodes {
+  std::string entry;  // CONFIG/LAYER
+  std::int64_t channel;
+};
+const std::vector<OpenCodes> kOpenCodes = {
+    // max = -min: scale * min is -7.5 but for the last bit, so that the zero point may be 0 or 1.
+    {"w4/features.stage1.unit1.body.conv1.conv", 40},
+    {"w4a4/features.stage1.unit1.body.conv1.conv", 40},
+    // A kernel that should flip one code down has none left to: all lie at the end of the range.
+    {"w4/features.stage2.unit5.conv4.conv", 22},
+    {"w4a4/features.stage2.unit5.conv4.conv", 22},
+    // Two equal priorities, of which one is to be flipped.
+    {"w8a8/output", 44},
+};
+
+bool is_open(const std::string& entry, std::int64_t channel) {
+  return std::any_of(kOpenCodes.begin(), kOpenCodes.end(),
+                     [&](const OpenCodes& open) { return open.entry == entry && open.channel == channel; });
+}
+
+TEST_P(GoldenLogitsTest, CodesAreTheReferences) {
   for (const auto& [config, settings] : json_["configs"].items()) {
-    const QuantizedWeights weights = quantized(settings);
+    const QuantizedWeights weights = quantized(config);
     const std::vector<std::string> layers = golden_.names(config + "/codes/");
     EXPECT_FALSE(layers.empty());
     for (const std::string& name : layers) {
-      SCOPED_TRACE(config + "/" + name);
+      const std::string entry = config + "/" + name;
       const auto layer = std::find_if(weights.layers.begin(), weights.layers.end(),
                                       [&](const QuantizedLayer& candidate) { return candidate.name == name; });
-      ASSERT_NE(layer, weights.layers.end());
+      ASSERT_NE(layer, weights.layers.end()) << entry;
       const std::vector<std::int8_t> expected = golden_.values<std::int8_t>(config + "/codes/" + name);
-      ASSERT_EQ(layer->codes.size(), expected.size());
-      const auto row = static_cast<std::size_t>(layer->shape.row());
-      std::size_t tied = 0;
-      for (std::size_t begin = 0; begin < expected.size(); begin += row) {
-        bool differs = false;
-        for (std::size_t i = begin; i < begin + row; ++i) {
-          const int difference = layer->codes[i] - expected[i];
-          EXPECT_LE(std::abs(difference), 1) << "element " << i;
-          differs |= difference != 0;
-        }
-        tied += differs ? 1 : 0;
+      ASSERT_EQ(layer->codes.size(), expected.size()) << entry;
+      const std::int64_t row = layer->shape.row();
+      for (std::int64_t channel = 0; channel < layer->shape.out; ++channel) {
+        const auto begin = layer->codes.begin() + channel * row;
+        EXPECT_TRUE(std::equal(begin, begin + row, expected.begin() + channel * row) || is_open(entry, channel))
+            << entry << ", channel " << channel;
       }
-      EXPECT_LE(static_cast<double>(tied), kMostTiedChannels * static_cast<double>(layer->shape.out));
     }
   }
 }
