@@ -229,7 +229,7 @@ TEST(CheckpointTest, NoDamagedByteCrashesTheReader) {
     std::size_t num_refused = 0;
     for (std::size_t i = 0; i < bytes.size(); ++i) {
       const std::byte original = bytes[i];
-      for (const int flip : {0x01, 0x80, 0xff}) {
+      for (const int flip : {0x01, 0xff}) {
         bytes[i] = original ^ static_cast<std::byte>(flip);
         num_refused += error_of(bytes) != "(accepted)";
       }
