@@ -7,8 +7,8 @@ namespace squant::bench {
 
 class Subcommand {
  public:
-  // `entry` gets the program's arguments without the subcommand's name and returns the exit code. The
-  // strings outlive the object.
+  // `entry` gets the program's arguments without the subcommand's name and returns the exit code.
+  // The strings outlive the object.
   Subcommand(const char* name, const char* summary, int (*entry)(int argc, char** argv));
 
   const char* name() const { return name_; }

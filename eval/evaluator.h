@@ -14,7 +14,8 @@
 
 namespace squant::eval {
 
-// Raised whenever the same job could give other logits or counts than before: part of every job's identity.
+// Raised whenever the same job could give other logits or counts than before: part of every job's
+// identity.
 inline constexpr int kNumericsVersion = 1;
 
 enum class EngineChoice : std::uint8_t {
@@ -43,22 +44,23 @@ struct LayerFacts {
   double quantize_ms = 0;
   quant::SquantErrors errors;
   quant::ActivationRange input_range;  // 0, 0: not quantized
-  double sum_bound = 0;                // max over channels of sum |w| * max |x|: integer sums stay below it
-  std::string kernel;                  // which convolution computes it: "int8", "float32", "float64", "float"
+  double sum_bound = 0;  // max over channels of sum |w| * max |x|: integer sums stay below it
+  std::string kernel;    // which convolution computes it: "int8", "float32", "float64", "float"
 };
 
 struct Preparation {
   std::vector<quant::ActivationRange> ranges;  // per layer; empty for float activations
   std::vector<LayerFacts> layers;
-  double quantize_ms = 0;   // the whole model in one call: median of `repeats` after one warm-up
+  double quantize_ms = 0;  // the whole model in one call: median of `repeats` after one warm-up
   double calibrate_ms = 0;
   std::int64_t num_weights = 0;
-  std::string engine;       // "float", "simulated", "integer"
+  std::string engine;  // "float", "simulated", "integer"
   bool exact = false;
 };
 
-// 128 bits: the sum over images of XXH3-128(logits as little-endian float32, seed = image index), each 64-bit half mod
-// 2^64. A sum, so that the digest of a set of images does not depend on how it was cut into tiles.
+// 128 bits: the sum over images of XXH3-128(logits as little-endian float32, seed = image index),
+// each 64-bit half mod 2^64. A sum, so that the digest of a set of images does not depend on how it
+// was cut into tiles.
 struct Digest {
   std::uint64_t low = 0, high = 0;
   Digest& operator+=(const Digest& other);
@@ -75,13 +77,13 @@ struct TileCounts {
   std::int64_t num_broken = 0;  // images that could not be decoded: counted as wrong, not evaluated
   bool has_digest = false;      // exact engines only
   Digest digest;
-  double compute_ms = 0;        // evaluation alone, decoding not included
+  double compute_ms = 0;  // evaluation alone, decoding not included
 };
 
 struct EvaluatorOptions {
   std::string device = "cpu";
-  int num_threads = 0;    // 0: one per allowed core
-  int batch_size = 0;     // 0: chosen by the program; does not change exact results
+  int num_threads = 0;  // 0: one per allowed core
+  int batch_size = 0;   // 0: chosen by the program; does not change exact results
   int quantize_repeats = 3;
   std::int64_t memory_budget = std::int64_t{2} << 30;  // bytes for prepared jobs kept between tiles
 };
@@ -92,7 +94,8 @@ class Evaluator {
   explicit Evaluator(const EvaluatorOptions& options);
   ~Evaluator();
 
-  // Quantizes and calibrates. Throws std::invalid_argument for a job that cannot run (unknown model, wrong checkpoint).
+  // Quantizes and calibrates. Throws std::invalid_argument for a job that cannot run (unknown
+  // model, wrong checkpoint).
   Preparation prepare(const Job& job);
 
   // Loads images [first, first + count) of the data set, once for all jobs of the tile.
@@ -111,8 +114,8 @@ class Evaluator {
     std::vector<TileResult> results;  // one per job, in order
   };
   // `progress` (may be empty) is called after each job with its index.
-  Tile run_tile(const DatasetSpec& dataset, std::int64_t first, std::int64_t count, const std::vector<TileJob>& jobs,
-                const std::function<void(std::size_t)>& progress);
+  Tile run_tile(const DatasetSpec& dataset, std::int64_t first, std::int64_t count,
+                const std::vector<TileJob>& jobs, const std::function<void(std::size_t)>& progress);
 
   std::string device_name() const;  // e.g. the CPU's model name
 

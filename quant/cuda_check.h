@@ -21,4 +21,5 @@ inline void check_cuda(cudaError_t status, const char* expression, const char* f
 
 }  // namespace squant::quant
 
-#define SQ_CUDA_CHECK(expression) ::squant::quant::check_cuda((expression), #expression, __FILE__, __LINE__)
+#define SQ_CUDA_CHECK(expression) \
+  ::squant::quant::check_cuda((expression), #expression, __FILE__, __LINE__)

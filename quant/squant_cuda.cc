@@ -29,7 +29,8 @@ DevicePointer<T> device_memory(std::size_t count) {
 template <class T>
 DevicePointer<T> to_device(const std::vector<T>& values) {
   DevicePointer<T> memory = device_memory<T>(values.size());
-  SQ_CUDA_CHECK(cudaMemcpy(memory.get(), values.data(), values.size() * sizeof(T), cudaMemcpyHostToDevice));
+  SQ_CUDA_CHECK(
+      cudaMemcpy(memory.get(), values.data(), values.size() * sizeof(T), cudaMemcpyHostToDevice));
   return memory;
 }
 
@@ -39,11 +40,13 @@ DeviceTensor device_tensor(const SquantTensor& tensor) {
     throw std::invalid_argument("SquantCuda: tensor '" + tensor.name + "': " + what);
   };
   if (shape.out < 1 || shape.in < 1 || shape.kernel < 1) fail("empty shape");
-  if (tensor.weights == nullptr || tensor.codes == nullptr || tensor.scale == nullptr || tensor.zero_point == nullptr) {
+  if (tensor.weights == nullptr || tensor.codes == nullptr || tensor.scale == nullptr ||
+      tensor.zero_point == nullptr) {
     fail("null pointer");
   }
   constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
-  if (shape.out > kMost || shape.in > kMost / shape.kernel) fail("a channel has more than 2^31 - 1 elements");
+  if (shape.out > kMost || shape.in > kMost / shape.kernel)
+    fail("a channel has more than 2^31 - 1 elements");
   return {tensor.weights,
           tensor.codes,
           tensor.scale,
@@ -67,7 +70,8 @@ struct SquantCuda::Impl {
 SquantCuda::SquantCuda(std::span<const SquantTensor> tensors, const SquantOptions& options)
     : impl_(std::make_unique<Impl>()) {
   if (options.bits < kMinBits || options.bits > kMaxBits) {
-    throw std::invalid_argument("SquantCuda: bits must be in [2, 8], got " + std::to_string(options.bits));
+    throw std::invalid_argument("SquantCuda: bits must be in [2, 8], got " +
+                                std::to_string(options.bits));
   }
   int device = 0;
   SQ_CUDA_CHECK(cudaGetDevice(&device));
@@ -86,7 +90,8 @@ SquantCuda::SquantCuda(std::span<const SquantTensor> tensors, const SquantOption
     const DeviceTensor& t = table.back();
     const std::int32_t row = t.in * t.kernel;
     if (row <= kShortRow) {
-      for (std::int32_t first = 0; first < t.out; first += kRowsPerBlock) work.push_back({index, first, false, -1});
+      for (std::int32_t first = 0; first < t.out; first += kRowsPerBlock)
+        work.push_back({index, first, false, -1});
       continue;
     }
     if (row <= fits) shared = std::max(shared, row);
@@ -106,7 +111,8 @@ SquantCuda::SquantCuda(std::span<const SquantTensor> tensors, const SquantOption
 
   impl_->tensors = to_device(table);
   impl_->work = to_device(work);
-  impl_->spill = device_memory<unsigned char>(static_cast<std::size_t>(slots * spill_elements * kBytesPerElement));
+  impl_->spill = device_memory<unsigned char>(
+      static_cast<std::size_t>(slots * spill_elements * kBytesPerElement));
   impl_->broken = to_device(std::vector<unsigned long long>{kNoneBroken});
   impl_->launch = {impl_->tensors.get(),
                    impl_->work.get(),
@@ -131,18 +137,21 @@ void SquantCuda::enqueue(cudaStream_t stream) {
 
 void SquantCuda::finish(cudaStream_t stream) {
   unsigned long long broken = kNoneBroken;
-  SQ_CUDA_CHECK(cudaMemcpyAsync(&broken, impl_->broken.get(), sizeof broken, cudaMemcpyDeviceToHost, stream));
+  SQ_CUDA_CHECK(
+      cudaMemcpyAsync(&broken, impl_->broken.get(), sizeof broken, cudaMemcpyDeviceToHost, stream));
   SQ_CUDA_CHECK(cudaStreamSynchronize(stream));
   if (broken == kNoneBroken) return;
   throw std::invalid_argument("SquantCuda: tensor '" + impl_->names[broken >> 32] + "': channel " +
-                              std::to_string(broken & 0xffffffffU) + " has a NaN or infinite weight");
+                              std::to_string(broken & 0xffffffffU) +
+                              " has a NaN or infinite weight");
 }
 
 bool cuda_available(std::string* why_not) {
   int count = 0;
   const cudaError_t status = cudaGetDeviceCount(&count);
   if (status == cudaSuccess && count > 0) return true;
-  if (why_not != nullptr) *why_not = status == cudaSuccess ? "no CUDA device" : cudaGetErrorString(status);
+  if (why_not != nullptr)
+    *why_not = status == cudaSuccess ? "no CUDA device" : cudaGetErrorString(status);
   return false;
 }
 

@@ -1,4 +1,5 @@
-// SQuant on a GPU: all tensors of a network in one kernel launch, the same codes to the bit as squant_cpu.
+// SQuant on a GPU: all tensors of a network in one kernel launch, the same codes to the bit as
+// squant_cpu.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -13,12 +14,12 @@ namespace squant::quant {
 // Whether this machine has a usable GPU; `why_not` (may be null) says what the CUDA runtime said.
 bool cuda_available(std::string* why_not = nullptr);
 
-// A network's launch, prepared once for the current device. The tensors' weights, codes, scale and zero_point are
-// device memory, which must outlive the work. Not thread-safe.
+// A network's launch, prepared once for the current device. The tensors' weights, codes, scale and
+// zero_point are device memory, which must outlive the work. Not thread-safe.
 class SquantCuda {
  public:
-  // Throws std::invalid_argument as squant_cpu does (a row has at most 2^31 - 1 elements), CudaError when the device
-  // refuses memory.
+  // Throws std::invalid_argument as squant_cpu does (a row has at most 2^31 - 1 elements),
+  // CudaError when the device refuses memory.
   SquantCuda(std::span<const SquantTensor> tensors, const SquantOptions& options);
   ~SquantCuda();
   SquantCuda(SquantCuda&&) noexcept;
@@ -26,8 +27,8 @@ class SquantCuda {
 
   // One launch on `stream`, not waited for. Throws CudaError when it is refused.
   void enqueue(cudaStream_t stream);
-  // Waits for `stream`; throws std::invalid_argument naming the first tensor and channel that had a NaN or infinite
-  // weight (its codes were not written), CudaError when the work failed.
+  // Waits for `stream`; throws std::invalid_argument naming the first tensor and channel that had a
+  // NaN or infinite weight (its codes were not written), CudaError when the work failed.
   void finish(cudaStream_t stream);
 
  private:

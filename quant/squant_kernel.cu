@@ -1,5 +1,6 @@
-// A whole network in one launch: each block takes its rows from a table, stages a row's weights in shared memory once,
-// and writes its codes once. The arithmetic is squant_team.h's; here stand only the two kinds of teams.
+// A whole network in one launch: each block takes its rows from a table, stages a row's weights in
+// shared memory once, and writes its codes once. The arithmetic is squant_team.h's; here stand only
+// the two kinds of teams.
 #include "quant/squant_kernel.h"
 
 namespace squant::quant {
@@ -10,7 +11,8 @@ constexpr unsigned kFullWarp = 0xffffffffu;
 // The order of a reduction does not matter for any of these: minimum, maximum, integer sum.
 template <class T, class Combine>
 __device__ __forceinline__ T warp_reduce(T value, Combine combine) {
-  for (int offset = 16; offset > 0; offset /= 2) value = combine(value, __shfl_xor_sync(kFullWarp, value, offset));
+  for (int offset = 16; offset > 0; offset /= 2)
+    value = combine(value, __shfl_xor_sync(kFullWarp, value, offset));
   return value;
 }
 
@@ -65,19 +67,21 @@ class BlockTeam {
 };
 
 __device__ TeamScratch scratch_at(unsigned char* base, std::int64_t elements) {
-  return {reinterpret_cast<float*>(base), reinterpret_cast<std::int16_t*>(base + elements * sizeof(float))};
+  return {reinterpret_cast<float*>(base),
+          reinterpret_cast<std::int16_t*>(base + elements * sizeof(float))};
 }
 
 template <class Team>
-__device__ void run_row(Team& team, const SquantLaunch& launch, std::int32_t tensor, std::int32_t row,
-                        const TeamScratch& scratch) {
+__device__ void run_row(Team& team, const SquantLaunch& launch, std::int32_t tensor,
+                        std::int32_t row, const TeamScratch& scratch) {
   const DeviceTensor& t = launch.tensors[tensor];
   const std::int64_t offset = static_cast<std::int64_t>(row) * t.in * t.kernel;
   const TeamRow team_row{t.weights + offset, t.codes + offset, t.in, t.kernel};
-  const bool finite = squant_team_row(team, team_row, launch.bits, launch.mode, launch.rounding, scratch,
-                                      t.scale + row, t.zero_point + row);
+  const bool finite = squant_team_row(team, team_row, launch.bits, launch.mode, launch.rounding,
+                                      scratch, t.scale + row, t.zero_point + row);
   if (!finite && team.rank() == 0) {
-    atomicMin(launch.broken, (static_cast<unsigned long long>(tensor) << 32) | static_cast<unsigned>(row));
+    atomicMin(launch.broken,
+              (static_cast<unsigned long long>(tensor) << 32) | static_cast<unsigned>(row));
   }
 }
 
@@ -90,14 +94,17 @@ __global__ void __launch_bounds__(kThreadsPerBlock) squant_rows(SquantLaunch lau
     const std::int64_t elements = static_cast<std::int64_t>(t.in) * t.kernel;
     BlockTeam team(partial);
     const bool spills = work.spill_slot >= 0;
-    unsigned char* base = spills ? launch.spill + work.spill_slot * launch.spill_elements * kBytesPerElement : shared;
-    run_row(team, launch, work.tensor, work.first_row, scratch_at(base, spills ? launch.spill_elements : elements));
+    unsigned char* base =
+        spills ? launch.spill + work.spill_slot * launch.spill_elements * kBytesPerElement : shared;
+    run_row(team, launch, work.tensor, work.first_row,
+            scratch_at(base, spills ? launch.spill_elements : elements));
   } else {
     const int warp = static_cast<int>(threadIdx.x / 32);
     const std::int32_t row = work.first_row + warp;
     if (row >= t.out) return;  // a whole warp leaves: the others use warp barriers alone
     WarpTeam team;
-    run_row(team, launch, work.tensor, row, scratch_at(shared + warp * kShortRow * kBytesPerElement, kShortRow));
+    run_row(team, launch, work.tensor, row,
+            scratch_at(shared + warp * kShortRow * kBytesPerElement, kShortRow));
   }
 }
 
@@ -109,16 +116,18 @@ std::size_t shared_bytes(std::int32_t elements) {
 
 cudaError_t launch_squant(const SquantLaunch& launch, cudaStream_t stream) {
   const std::size_t bytes = shared_bytes(launch.shared_elements);
-  const cudaError_t raised =
-      cudaFuncSetAttribute(squant_rows, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+  const cudaError_t raised = cudaFuncSetAttribute(
+      squant_rows, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
   if (raised != cudaSuccess) return raised;
-  squant_rows<<<static_cast<unsigned>(launch.num_blocks), kThreadsPerBlock, bytes, stream>>>(launch);
+  squant_rows<<<static_cast<unsigned>(launch.num_blocks), kThreadsPerBlock, bytes, stream>>>(
+      launch);
   return cudaGetLastError();
 }
 
 cudaError_t max_shared_elements(int device, std::int32_t* elements) {
   int bytes = 0;
-  const cudaError_t status = cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+  const cudaError_t status =
+      cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
   constexpr int kStatic = 1024;  // room for the reduction buffer
   *elements = static_cast<std::int32_t>((bytes - kStatic) / kBytesPerElement);
   return status;

@@ -1,4 +1,5 @@
-// The launcher of SQuant's CUDA kernel. Plain data and C++17: the .cu file includes nothing else of ours but numerics.
+// The launcher of SQuant's CUDA kernel. Plain data and C++17: the .cu file includes nothing else of
+// ours but numerics.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -20,7 +21,8 @@ struct DeviceTensor {
   std::int32_t kernel;
 };
 
-// What one thread block does: kRowsPerBlock short rows, a warp each, or one long row by all threads.
+// What one thread block does: kRowsPerBlock short rows, a warp each, or one long row by all
+// threads.
 struct BlockWork {
   std::int32_t tensor;
   std::int32_t first_row;
@@ -30,17 +32,21 @@ struct BlockWork {
 
 inline constexpr int kThreadsPerBlock = 256;
 inline constexpr int kRowsPerBlock = kThreadsPerBlock / 32;
-inline constexpr std::int32_t kShortRow = 768;  // elements that a warp's share of shared memory holds
+inline constexpr std::int32_t kShortRow =
+    768;  // elements that a warp's share of shared memory holds
 inline constexpr std::int64_t kBytesPerElement = sizeof(float) + sizeof(std::int16_t);
 
 struct SquantLaunch {
   const DeviceTensor* tensors;  // device
   const BlockWork* work;        // device
   std::int32_t num_blocks;
-  std::int32_t shared_elements;  // that a block's shared memory holds, at least kRowsPerBlock * kShortRow
-  unsigned char* spill;          // device: kBytesPerElement * spill_elements a slot, for rows above shared_elements
-  std::int64_t spill_elements;   // the longest such row
-  unsigned long long* broken;    // device: the lowest (tensor << 32 | row) with a NaN or infinite weight, else all ones
+  std::int32_t
+      shared_elements;  // that a block's shared memory holds, at least kRowsPerBlock * kShortRow
+  unsigned char*
+      spill;  // device: kBytesPerElement * spill_elements a slot, for rows above shared_elements
+  std::int64_t spill_elements;  // the longest such row
+  unsigned long long* broken;   // device: the lowest (tensor << 32 | row) with a NaN or infinite
+                                // weight, else all ones
   int bits;
   Mode mode;
   Rounding rounding;

@@ -1,8 +1,10 @@
-// One output channel by a team of threads: what the CUDA kernels run, and what host tests run with std::thread.
+// One output channel by a team of threads: what the CUDA kernels run, and what host tests run with
+// std::thread.
 //
-// A Team gives: rank(), size(), sync() (a barrier that also orders memory), and reductions that return the same value
-// to every member: min_of(float), max_of(float), sum_of(int64), max_of(uint32). Results do not depend on its size: sums
-// are integers, and flips have a total order (numerics.h). C++17, host and device.
+// A Team gives: rank(), size(), sync() (a barrier that also orders memory), and reductions that
+// return the same value to every member: min_of(float), max_of(float), sum_of(int64),
+// max_of(uint32). Results do not depend on its size: sums are integers, and flips have a total
+// order (numerics.h). C++17, host and device.
 #pragma once
 
 #include <cstdint>
@@ -11,11 +13,12 @@
 
 namespace squant::quant {
 
-// Where a team works: shared memory for rows that fit, global memory for the others. Both arrays have one entry per
-// element of the row and are the team's alone.
+// Where a team works: shared memory for rows that fit, global memory for the others. Both arrays
+// have one entry per element of the row and are the team's alone.
 struct TeamScratch {
-  float* error;          // the weights at first; then errors; after stage K signed priorities of the named elements
-  std::int16_t* rounded; // 2 * rounded code + "may flip in the direction that its error asks for"
+  float* error;  // the weights at first; then errors; after stage K signed priorities of the named
+                 // elements
+  std::int16_t* rounded;  // 2 * rounded code + "may flip in the direction that its error asks for"
 };
 
 struct TeamRow {
@@ -30,7 +33,8 @@ inline constexpr float kRoundedLimit = 16000.0f;
 
 SQ_HOST_DEVICE std::int16_t pack_rounded(float rounded, bool flips) {
   const CodeRange limit{-kRoundedLimit, kRoundedLimit};
-  return static_cast<std::int16_t>(static_cast<int>(clamp_code(rounded, limit)) * 2 + (flips ? 1 : 0));
+  return static_cast<std::int16_t>(static_cast<int>(clamp_code(rounded, limit)) * 2 +
+                                   (flips ? 1 : 0));
 }
 SQ_HOST_DEVICE void flip_rounded(std::int16_t& rounded, bool up) {
   rounded = static_cast<std::int16_t>(rounded + (up ? 2 : -2));
@@ -52,8 +56,8 @@ SQ_HOST_DEVICE std::uint64_t kernel_key(const TeamScratch& scratch, std::int32_t
 }
 
 // The largest key of [begin, end) below `bound`, 0 where there is none.
-SQ_HOST_DEVICE std::uint64_t next_kernel_key(const TeamScratch& scratch, std::int32_t begin, std::int32_t end, bool up,
-                                             std::uint64_t bound) {
+SQ_HOST_DEVICE std::uint64_t next_kernel_key(const TeamScratch& scratch, std::int32_t begin,
+                                             std::int32_t end, bool up, std::uint64_t bound) {
   std::uint64_t best = 0;
   for (std::int32_t i = begin; i < end; ++i) {
     const std::uint64_t key = kernel_key(scratch, i, up);
@@ -62,9 +66,11 @@ SQ_HOST_DEVICE std::uint64_t next_kernel_key(const TeamScratch& scratch, std::in
   return best;
 }
 
-// Stage K on one weight kernel, by one thread (ALGORITHM.md, section 3). Leaves in scratch.error 0 but for the named
-// element: its priority, negative where it may go down. Returns the sum of errors that the kernel keeps.
-SQ_HOST_DEVICE std::int64_t team_fix_kernel(const TeamScratch& scratch, std::int32_t begin, std::int32_t end) {
+// Stage K on one weight kernel, by one thread (ALGORITHM.md, section 3). Leaves in scratch.error 0
+// but for the named element: its priority, negative where it may go down. Returns the sum of errors
+// that the kernel keeps.
+SQ_HOST_DEVICE std::int64_t team_fix_kernel(const TeamScratch& scratch, std::int32_t begin,
+                                            std::int32_t end) {
   std::int64_t sum = 0;
   for (std::int32_t i = begin; i < end; ++i) sum += to_fixed(scratch.error[i]);
   const FlipPlan plan = plan_flips(sum);
@@ -104,8 +110,8 @@ SQ_HOST_DEVICE std::uint32_t channel_priority(const TeamScratch& scratch, std::i
 }
 
 template <class Team>
-SQ_HOST_DEVICE std::int64_t count_at_least(Team& team, const TeamScratch& scratch, std::int32_t size, bool up,
-                                           std::uint32_t bound) {
+SQ_HOST_DEVICE std::int64_t count_at_least(Team& team, const TeamScratch& scratch,
+                                           std::int32_t size, bool up, std::uint32_t bound) {
   std::int64_t count = 0;
   for (std::int32_t i = team.rank(); i < size; i += team.size()) {
     count += channel_priority(scratch, i, up) >= bound ? 1 : 0;
@@ -113,10 +119,12 @@ SQ_HOST_DEVICE std::int64_t count_at_least(Team& team, const TeamScratch& scratc
   return team.sum_of(count);
 }
 
-// Stage C (section 4): flips the plan.count candidates of the largest priority, of equal ones the lower index.
-// The threshold is found by bisection over the priorities' bits, which order as the floats do.
+// Stage C (section 4): flips the plan.count candidates of the largest priority, of equal ones the
+// lower index. The threshold is found by bisection over the priorities' bits, which order as the
+// floats do.
 template <class Team>
-SQ_HOST_DEVICE void team_fix_channel(Team& team, const TeamScratch& scratch, std::int32_t size, FlipPlan plan) {
+SQ_HOST_DEVICE void team_fix_channel(Team& team, const TeamScratch& scratch, std::int32_t size,
+                                     FlipPlan plan) {
   if (plan.count == 0) return;
   std::uint32_t largest = 0;
   for (std::int32_t i = team.rank(); i < size; i += team.size()) {
@@ -126,7 +134,8 @@ SQ_HOST_DEVICE void team_fix_channel(Team& team, const TeamScratch& scratch, std
   largest = team.max_of(largest);
   if (largest == 0) return;
 
-  // Invariant: more than `count` candidates are >= low (or low is 1 and takes them all); at most `count` are >= high.
+  // Invariant: more than `count` candidates are >= low (or low is 1 and takes them all); at most
+  // `count` are >= high.
   std::uint32_t low = 1;
   std::uint32_t high = largest + 1;
   std::int64_t at_high = 0;
@@ -156,7 +165,8 @@ SQ_HOST_DEVICE void team_fix_channel(Team& team, const TeamScratch& scratch, std
     std::uint32_t best = 0;  // complement of the index: the lowest index is the largest
     for (std::int32_t i = team.rank(); i < size; i += team.size()) {
       const auto index = static_cast<std::uint32_t>(i);
-      if (index >= from && channel_priority(scratch, i, plan.up) == low && ~index > best) best = ~index;
+      if (index >= from && channel_priority(scratch, i, plan.up) == low && ~index > best)
+        best = ~index;
     }
     const std::uint32_t chosen = ~team.max_of(best);
     if (team.rank() == 0) flip_rounded(scratch.rounded[chosen], plan.up);
@@ -166,8 +176,9 @@ SQ_HOST_DEVICE void team_fix_channel(Team& team, const TeamScratch& scratch, std
 
 // The whole channel. Returns whether every weight is finite; if not, nothing was written.
 template <class Team>
-SQ_HOST_DEVICE bool squant_team_row(Team& team, const TeamRow& row, int bits, Mode mode, Rounding rounding,
-                                    const TeamScratch& scratch, float* scale, float* zero_point) {
+SQ_HOST_DEVICE bool squant_team_row(Team& team, const TeamRow& row, int bits, Mode mode,
+                                    Rounding rounding, const TeamScratch& scratch, float* scale,
+                                    float* zero_point) {
   const std::int32_t size = row.in * row.kernel;
   float min = row.weights[0];
   float max = min;
@@ -201,7 +212,8 @@ SQ_HOST_DEVICE bool squant_team_row(Team& team, const TeamRow& row, int bits, Mo
     for (std::int32_t i = team.rank(); i < size; i += team.size()) {
       const float error = scratch.error[i];
       sum += to_fixed(error);
-      scratch.error[i] = (scratch.rounded[i] & 1) != 0 ? -error : 0.0f;  // an error below 0 asks to go up
+      scratch.error[i] =
+          (scratch.rounded[i] & 1) != 0 ? -error : 0.0f;  // an error below 0 asks to go up
     }
   }
   sum = team.sum_of(sum);

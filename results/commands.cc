@@ -39,22 +39,27 @@ TextTable::Cell cell_of(const SQLite::Column& column) {
 
 TextTable table_of(SQLite::Statement& statement) {
   TextTable table;
-  for (int c = 0; c < statement.getColumnCount(); ++c) table.columns.emplace_back(statement.getColumnName(c));
+  for (int c = 0; c < statement.getColumnCount(); ++c)
+    table.columns.emplace_back(statement.getColumnName(c));
   while (statement.executeStep()) {
     auto& row = table.rows.emplace_back();
-    for (int c = 0; c < statement.getColumnCount(); ++c) row.push_back(cell_of(statement.getColumn(c)));
+    for (int c = 0; c < statement.getColumnCount(); ++c)
+      row.push_back(cell_of(statement.getColumn(c)));
   }
   return table;
 }
 
 // What a reading statement may do. sqlite3_stmt_readonly() alone lets ATTACH and some pragmas pass.
-int allow_reading(void* /*context*/, int action, const char* name, const char* argument, const char* /*database*/,
-                  const char* /*trigger*/) {
-  constexpr std::array kPragmas = {"table_info",  "table_xinfo",      "table_list",    "index_list",   "index_info",
-                                   "index_xinfo", "foreign_key_list", "database_list", "function_list"};
-  constexpr std::array kValues = {"user_version", "application_id", "page_count", "page_size", "journal_mode"};
+int allow_reading(void* /*context*/, int action, const char* name, const char* argument,
+                  const char* /*database*/, const char* /*trigger*/) {
+  constexpr std::array kPragmas = {"table_info",       "table_xinfo",   "table_list",
+                                   "index_list",       "index_info",    "index_xinfo",
+                                   "foreign_key_list", "database_list", "function_list"};
+  constexpr std::array kValues = {"user_version", "application_id", "page_count", "page_size",
+                                  "journal_mode"};
   const auto is_in = [&](const auto& names) {
-    return std::any_of(names.begin(), names.end(), [&](const char* known) { return std::strcmp(known, name) == 0; });
+    return std::any_of(names.begin(), names.end(),
+                       [&](const char* known) { return std::strcmp(known, name) == 0; });
   };
   switch (action) {
     case SQLITE_SELECT:
@@ -96,10 +101,10 @@ struct RunStatus {
 std::vector<RunStatus> read_status(Connection& connection, const std::string& run) {
   const std::int64_t run_id = run == "all" ? 0 : resolve_run(connection, run);
   std::vector<RunStatus> statuses;
-  Query rows(
-      connection.statement("SELECT r.run_id, r.experiment_name, r.started_at, coalesce(r.finished_at, ''),"
-                           " v.verdict, count(v.verdict) FROM run r LEFT JOIN verdicts v USING (run_id)"
-                           " WHERE ?1 = 0 OR r.run_id = ?1 GROUP BY r.run_id, v.verdict ORDER BY r.run_id"));
+  Query rows(connection.statement(
+      "SELECT r.run_id, r.experiment_name, r.started_at, coalesce(r.finished_at, ''),"
+      " v.verdict, count(v.verdict) FROM run r LEFT JOIN verdicts v USING (run_id)"
+      " WHERE ?1 = 0 OR r.run_id = ?1 GROUP BY r.run_id, v.verdict ORDER BY r.run_id"));
   rows.bind(run_id);
   while (rows.step()) {
     if (statuses.empty() || statuses.back().run_id != rows.integer(0)) {
@@ -122,7 +127,8 @@ std::int64_t resolve_run(Connection& connection, const std::string& run) {
   Query found(connection.statement("SELECT max(run_id) FROM run WHERE ?1 IS NULL OR run_id = ?1"));
   found.bind(is_number ? std::optional(run_id) : std::nullopt).step();
   if (!found.is_null(0)) return found.integer(0);
-  throw std::invalid_argument(connection.path() + " has no " + (is_number ? "run " + run : "run yet") +
+  throw std::invalid_argument(connection.path() + " has no " +
+                              (is_number ? "run " + run : "run yet") +
                               "; `squant-results runs` lists them");
 }
 
@@ -149,19 +155,23 @@ int show_results(Connection& connection, const Selection& selection, const Outpu
 
 int show_runs(Connection& connection, const Output& output) {
   const bool is_for_people = output.format != Format::kCsv && output.format != Format::kJson;
-  const std::string sql =
-      is_for_people ? "SELECT run_id AS run, experiment_name AS experiment, substr(started_at, 1, 19) AS started,"
-                      " substr(finished_at, 1, 19) AS finished, exit_code AS exit, num_complete || '/' || num_jobs"
-                      " AS complete, world_size AS ranks, host, user, slurm_job AS slurm,"
-                      " substr(git_commit, 1, 8) || iif(git_dirty, '+', '') AS \"commit\" FROM runs ORDER BY run_id"
-                    : "SELECT * FROM runs ORDER BY run_id";
+  const std::string sql = is_for_people
+                              ? "SELECT run_id AS run, experiment_name AS experiment, "
+                                "substr(started_at, 1, 19) AS started,"
+                                " substr(finished_at, 1, 19) AS finished, exit_code AS exit, "
+                                "num_complete || '/' || num_jobs"
+                                " AS complete, world_size AS ranks, host, user, slurm_job AS slurm,"
+                                " substr(git_commit, 1, 8) || iif(git_dirty, '+', '') AS "
+                                "\"commit\" FROM runs ORDER BY run_id"
+                              : "SELECT * FROM runs ORDER BY run_id";
   print_table(output.out, select_table(connection, sql), output.format, output.style);
   return kExitGood;
 }
 
 int show_status(Connection& connection, const std::string& run, const Output& output) {
-  const auto [statuses, owner] = connection.guarded(
-      "read the status", [&] { return std::pair(read_status(connection, run), describe_owner(connection)); });
+  const auto [statuses, owner] = connection.guarded("read the status", [&] {
+    return std::pair(read_status(connection, run), describe_owner(connection));
+  });
   TextTable table;
   table.columns = {"run",  "experiment",   "started",      "state",  "jobs", "pass",
                    "fail", "inconclusive", "no reference", "failed", "left"};
@@ -179,13 +189,15 @@ int show_status(Connection& connection, const std::string& run, const Output& ou
     num_left += num_unfinished;
     table.rows.push_back({TextTable::cell(status.run_id), TextTable::cell(status.experiment),
                           TextTable::cell(status.started_at.substr(0, 19)), TextTable::cell(state),
-                          TextTable::cell(status.num_jobs()), TextTable::cell(status.count({"pass"})),
-                          TextTable::cell(num_fail), TextTable::cell(status.count({"inconclusive"})),
-                          TextTable::cell(status.count({"no reference"})), TextTable::cell(num_failed),
-                          TextTable::cell(num_unfinished)});
+                          TextTable::cell(status.num_jobs()),
+                          TextTable::cell(status.count({"pass"})), TextTable::cell(num_fail),
+                          TextTable::cell(status.count({"inconclusive"})),
+                          TextTable::cell(status.count({"no reference"})),
+                          TextTable::cell(num_failed), TextTable::cell(num_unfinished)});
   }
   print_table(output.out, table, output.format, output.style);
-  if (output.format == Format::kTable && !owner.empty()) output.out << "\nbeing written by " << owner << '\n';
+  if (output.format == Format::kTable && !owner.empty())
+    output.out << "\nbeing written by " << owner << '\n';
   return num_left > 0 ? kExitWorkLeft : num_bad > 0 ? kExitBad : kExitGood;
 }
 
@@ -194,7 +206,8 @@ int query_sql(Connection& connection, const std::string& sql, const Output& outp
   sqlite3_set_authorizer(handle, allow_reading, nullptr);
   sqlite3_stmt* prepared = nullptr;
   const char* rest = nullptr;
-  const int code = sqlite3_prepare_v2(handle, sql.c_str(), static_cast<int>(sql.size()), &prepared, &rest);
+  const int code =
+      sqlite3_prepare_v2(handle, sql.c_str(), static_cast<int>(sql.size()), &prepared, &rest);
   const bool is_reading = prepared != nullptr && sqlite3_stmt_readonly(prepared) != 0;
   const bool has_columns = prepared != nullptr && sqlite3_column_count(prepared) > 0;
   const std::string problem = code == SQLITE_OK ? "" : sqlite3_errmsg(handle);
@@ -202,8 +215,10 @@ int query_sql(Connection& connection, const std::string& sql, const Output& outp
   if (code == SQLITE_AUTH)
     throw std::invalid_argument("query: only statements that read are allowed (" + problem + ")");
   if (code != SQLITE_OK) throw std::invalid_argument("query: " + problem);
-  if (!is_reading || !has_columns) throw std::invalid_argument("query: not a statement that reads rows");
-  if (!is_blank_sql(rest)) throw std::invalid_argument("query: one statement only; left over: " + std::string(rest));
+  if (!is_reading || !has_columns)
+    throw std::invalid_argument("query: not a statement that reads rows");
+  if (!is_blank_sql(rest))
+    throw std::invalid_argument("query: one statement only; left over: " + std::string(rest));
   const TextTable table = connection.guarded("query", [&] {
     SQLite::Statement statement(connection.database(), sql);
     return table_of(statement);

@@ -1,5 +1,5 @@
-// The commands of squant-results. Each writes to `output.out` and returns the exit code; a StoreError or
-// std::invalid_argument is for main() to show. Internal to results/.
+// The commands of squant-results. Each writes to `output.out` and returns the exit code; a
+// StoreError or std::invalid_argument is for main() to show. Internal to results/.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,8 @@
 namespace squant::results {
 
 inline constexpr int kExitGood = 0;
-inline constexpr int kExitBad = 1;  // a verdict failed, something differs, something is wrong with the file
+inline constexpr int kExitBad =
+    1;  // a verdict failed, something differs, something is wrong with the file
 inline constexpr int kExitUsage = 2;
 inline constexpr int kExitWorkLeft = 3;
 
@@ -41,9 +42,10 @@ int show_runs(Connection& connection, const Output& output);
 int show_status(Connection& connection, const std::string& run, const Output& output);
 // One statement that reads; anything else is refused.
 int query_sql(Connection& connection, const std::string& sql, const Output& output);
-// What differs between two result rows, and why. Selectors: the first digits of an identity, or "model bits mode".
-int explain(Connection& a, const std::string& selector_a, Connection& b, const std::string& selector_b,
-            const Output& output);
+// What differs between two result rows, and why. Selectors: the first digits of an identity, or
+// "model bits mode".
+int explain(Connection& a, const std::string& selector_a, Connection& b,
+            const std::string& selector_b, const Output& output);
 // Checks the file, its sums and references; lists missing tiles and the command that fills them.
 int diagnose(Connection& connection, const Output& output);
 

@@ -22,8 +22,8 @@ constexpr double kRoundingPct = 1e-9;  // as in judge()
 std::string cell_key(const JobRow& job) { return job.model + '\n' + job.bits + '\n' + job.mode; }
 
 std::string full_key(const JobRow& job) {
-  return cell_key(job) + '\n' + job.rounding + '\n' + TextTable::cell(job.sigma).text + '\n' + job.engine + '\n' +
-         job.dataset_name + '\n' + std::to_string(job.num_images);
+  return cell_key(job) + '\n' + job.rounding + '\n' + TextTable::cell(job.sigma).text + '\n' +
+         job.engine + '\n' + job.dataset_name + '\n' + std::to_string(job.num_images);
 }
 
 // Columns whose values make two jobs different ones.
@@ -48,18 +48,20 @@ bool is_complete(const ResultRow& row) { return !row.completed_at.empty(); }
 
 Outcome outcome_of(const ResultRow& a, const ResultRow& b, double tolerance_pct) {
   const bool is_same_job = a.job.identity == b.job.identity;
-  const bool has_equal_counts = a.num_images == b.num_images && a.num_top1 == b.num_top1 && a.num_top5 == b.num_top5 &&
-                                a.num_broken == b.num_broken;
+  const bool has_equal_counts = a.num_images == b.num_images && a.num_top1 == b.num_top1 &&
+                                a.num_top5 == b.num_top5 && a.num_broken == b.num_broken;
   if (is_same_job && has_equal_counts && a.digest == b.digest) return Outcome::kEqual;
   if (!is_complete(a) || !is_complete(b)) return Outcome::kUnfinished;
   if (is_same_job && a.digest && b.digest) return Outcome::kOtherBits;
-  return std::abs(a.top1_pct - b.top1_pct) <= tolerance_pct + kRoundingPct ? Outcome::kWithin : Outcome::kOutside;
+  return std::abs(a.top1_pct - b.top1_pct) <= tolerance_pct + kRoundingPct ? Outcome::kWithin
+                                                                           : Outcome::kOutside;
 }
 
 using Key = std::function<std::string(const JobRow&)>;
 
 // Index of the only unpaired row of each key; -1 where there are several.
-std::map<std::string, int> index_by(const Key& key, std::span<const ResultRow> rows, const std::vector<int>& partner) {
+std::map<std::string, int> index_by(const Key& key, std::span<const ResultRow> rows,
+                                    const std::vector<int>& partner) {
   std::map<std::string, int> index;
   for (std::size_t i = 0; i < rows.size(); ++i) {
     if (partner[i] >= 0) continue;
@@ -81,12 +83,14 @@ struct Side {
 
 // A program that knows fewer columns would compare less than there is.
 void check_columns(Connection& connection) {
-  const TextTable columns = select_table(connection, "SELECT name FROM pragma_table_info('results')");
+  const TextTable columns =
+      select_table(connection, "SELECT name FROM pragma_table_info('results')");
   for (const auto& row : columns.rows) {
     const auto is_known = [&](const ResultColumn& column) { return column.name == row[0].text; };
     if (std::none_of(result_columns().begin(), result_columns().end(), is_known)) {
-      throw StoreIncompatible(connection.path() +
-                              ": the view results has a column this program does not know: " + row[0].text);
+      throw StoreIncompatible(
+          connection.path() +
+          ": the view results has a column this program does not know: " + row[0].text);
     }
   }
 }
@@ -133,7 +137,8 @@ std::vector<ReferenceComparison> compare_with_reference(const Side& side, const 
     }
     if (!value) continue;
     const double tolerance = options.tolerance_pct.value_or(value->tolerance);
-    const bool is_within = is_complete(row) && std::abs(row.top1_pct - value->top1_pct) <= tolerance + kRoundingPct;
+    const bool is_within =
+        is_complete(row) && std::abs(row.top1_pct - value->top1_pct) <= tolerance + kRoundingPct;
     if (options.common_only && !is_complete(row)) continue;
     comparisons.push_back({&row, value->top1_pct, is_within});
   }
@@ -157,22 +162,28 @@ std::string joined(const std::vector<std::string>& words) {
   return text;
 }
 
-int print_reference_comparison(const std::vector<ReferenceComparison>& comparisons, const Output& output) {
+int print_reference_comparison(const std::vector<ReferenceComparison>& comparisons,
+                               const Output& output) {
   TextTable table;
   table.columns = {"model", "bits", "mode", "top-1 %", "reference", "difference", "outcome"};
   std::int64_t num_bad = 0;
   for (const ReferenceComparison& comparison : comparisons) {
     const ResultRow& row = *comparison.row;
-    const char* const outcome = !is_complete(row) ? "unfinished" : comparison.is_within ? "within" : "outside";
+    const char* const outcome = !is_complete(row)      ? "unfinished"
+                                : comparison.is_within ? "within"
+                                                       : "outside";
     num_bad += comparison.is_within ? 0 : 1;
-    table.rows.push_back({TextTable::cell(row.job.model), TextTable::cell(row.job.bits), TextTable::cell(row.job.mode),
-                          percent(row.top1_pct, row.num_images > 0), percent(comparison.reference_pct),
-                          row.num_images > 0 ? difference_cell(row.top1_pct - comparison.reference_pct) : Cell{},
-                          TextTable::cell(outcome, comparison.is_within ? Tone::kGood : Tone::kBad)});
+    table.rows.push_back(
+        {TextTable::cell(row.job.model), TextTable::cell(row.job.bits),
+         TextTable::cell(row.job.mode), percent(row.top1_pct, row.num_images > 0),
+         percent(comparison.reference_pct),
+         row.num_images > 0 ? difference_cell(row.top1_pct - comparison.reference_pct) : Cell{},
+         TextTable::cell(outcome, comparison.is_within ? Tone::kGood : Tone::kBad)});
   }
   print_table(output.out, table, output.format, output.style);
   if (output.format == Format::kTable) {
-    output.out << '\n' << comparisons.size() << " compared, " << num_bad << " not within the tolerance\n";
+    output.out << '\n'
+               << comparisons.size() << " compared, " << num_bad << " not within the tolerance\n";
   }
   return num_bad > 0 ? kExitBad : kExitGood;
 }
@@ -181,7 +192,8 @@ bool is_good(Outcome outcome) { return outcome == Outcome::kEqual || outcome == 
 
 int print_comparison(const std::vector<Comparison>& comparisons, const Output& output) {
   TextTable table;
-  table.columns = {"model", "bits", "mode", "A top-1 %", "B top-1 %", "difference", "digest", "outcome", "differs in"};
+  table.columns = {"model",      "bits",   "mode",    "A top-1 %", "B top-1 %",
+                   "difference", "digest", "outcome", "differs in"};
   std::int64_t num_bad = 0;
   for (const Comparison& pair : comparisons) {
     const ResultRow& any = pair.a ? *pair.a : *pair.b;
@@ -189,12 +201,16 @@ int print_comparison(const std::vector<Comparison>& comparisons, const Output& o
     const bool has_digests = has_both && pair.a->digest && pair.b->digest;
     num_bad += is_good(pair.outcome) ? 0 : 1;
     table.rows.push_back(
-        {TextTable::cell(any.job.model), TextTable::cell(any.job.bits), TextTable::cell(any.job.mode),
+        {TextTable::cell(any.job.model), TextTable::cell(any.job.bits),
+         TextTable::cell(any.job.mode),
          pair.a ? percent(pair.a->top1_pct, pair.a->num_images > 0) : Cell{},
          pair.b ? percent(pair.b->top1_pct, pair.b->num_images > 0) : Cell{},
          has_both ? difference_cell(pair.b->top1_pct - pair.a->top1_pct) : Cell{},
-         has_digests ? TextTable::cell(pair.a->digest == pair.b->digest ? std::string("equal") : "differs") : Cell{},
-         TextTable::cell(outcome_name(pair.outcome), is_good(pair.outcome) ? Tone::kGood : Tone::kBad),
+         has_digests
+             ? TextTable::cell(pair.a->digest == pair.b->digest ? std::string("equal") : "differs")
+             : Cell{},
+         TextTable::cell(outcome_name(pair.outcome),
+                         is_good(pair.outcome) ? Tone::kGood : Tone::kBad),
          pair.differs_in.empty() ? Cell{} : TextTable::cell(joined(pair.differs_in))});
   }
   print_table(output.out, table, output.format, output.style);
@@ -230,8 +246,8 @@ std::vector<Comparison> compare_results(std::span<const ResultRow> a, std::span<
                                         double tolerance_pct) {
   std::vector<int> partner_of_a(a.size(), -1);
   std::vector<int> partner_of_b(b.size(), -1);
-  const Key keys[] = {[](const JobRow& job) { return job.identity; }, [](const JobRow& job) { return job.evaluation; },
-                      full_key, cell_key};
+  const Key keys[] = {[](const JobRow& job) { return job.identity; },
+                      [](const JobRow& job) { return job.evaluation; }, full_key, cell_key};
   for (const Key& key : keys) {
     const auto index_a = index_by(key, a, partner_of_a);
     const auto index_b = index_by(key, b, partner_of_b);
@@ -249,7 +265,8 @@ std::vector<Comparison> compare_results(std::span<const ResultRow> a, std::span<
       continue;
     }
     const ResultRow& other = b[static_cast<std::size_t>(partner_of_a[i])];
-    comparisons.push_back({a[i], other, outcome_of(a[i], other, tolerance_pct), differing_fields(a[i].job, other.job)});
+    comparisons.push_back({a[i], other, outcome_of(a[i], other, tolerance_pct),
+                           differing_fields(a[i].job, other.job)});
   }
   for (std::size_t i = 0; i < b.size(); ++i) {
     if (partner_of_b[i] < 0) comparisons.push_back({{}, b[i], Outcome::kOnlyB, {}});
@@ -262,18 +279,20 @@ int compare_command(const std::string& a, const std::string& b, const std::strin
   const Side side_a = load_side(a, database);
   const Side side_b = load_side(b, database);
   if (side_a.is_reference() && side_b.is_reference()) {
-    throw std::invalid_argument("compare: one side must be results, both '" + a + "' and '" + b + "' are references");
+    throw std::invalid_argument("compare: one side must be results, both '" + a + "' and '" + b +
+                                "' are references");
   }
   if (side_a.is_reference() || side_b.is_reference()) {
     const bool is_a = side_a.is_reference();
-    return print_reference_comparison(compare_with_reference(is_a ? side_b : side_a, is_a ? side_a : side_b, options),
-                                      output);
+    return print_reference_comparison(
+        compare_with_reference(is_a ? side_b : side_a, is_a ? side_a : side_b, options), output);
   }
-  std::vector<Comparison> comparisons =
-      compare_results(side_a.rows, side_b.rows, options.tolerance_pct.value_or(kDefaultTolerancePct));
+  std::vector<Comparison> comparisons = compare_results(
+      side_a.rows, side_b.rows, options.tolerance_pct.value_or(kDefaultTolerancePct));
   if (options.common_only) {
     std::erase_if(comparisons, [](const Comparison& pair) {
-      return pair.outcome == Outcome::kOnlyA || pair.outcome == Outcome::kOnlyB || pair.outcome == Outcome::kUnfinished;
+      return pair.outcome == Outcome::kOnlyA || pair.outcome == Outcome::kOnlyB ||
+             pair.outcome == Outcome::kUnfinished;
     });
   }
   return print_comparison(comparisons, output);

@@ -33,7 +33,8 @@ struct Comparison {
 };
 const char* outcome_name(Comparison::Outcome outcome);
 
-// Pairs rows by identity, then by evaluation, then by what the cell is called, as far as that is unambiguous.
+// Pairs rows by identity, then by evaluation, then by what the cell is called, as far as that is
+// unambiguous.
 std::vector<Comparison> compare_results(std::span<const ResultRow> a, std::span<const ResultRow> b,
                                         double tolerance_pct);
 

@@ -35,9 +35,13 @@ void check_path(const std::string& path, bool create) {
   if (fs::is_directory(status)) throw StoreError(front + "it is a directory; name a file in it");
   if (!fs::exists(status)) {
     if (code && status.type() == fs::file_type::none) throw StoreError(front + code.message());
-    if (!create) throw StoreError(front + "there is no such file; squant-sweep makes it, --db names another one");
-    const fs::path folder = fs::path(path).has_parent_path() ? fs::path(path).parent_path() : fs::path(".");
-    if (!fs::is_directory(folder, code)) throw StoreError(front + "the folder " + folder.string() + " is not there");
+    if (!create)
+      throw StoreError(front +
+                       "there is no such file; squant-sweep makes it, --db names another one");
+    const fs::path folder =
+        fs::path(path).has_parent_path() ? fs::path(path).parent_path() : fs::path(".");
+    if (!fs::is_directory(folder, code))
+      throw StoreError(front + "the folder " + folder.string() + " is not there");
     if (::access(folder.c_str(), W_OK) != 0) {
       throw StoreError(front + "the folder " + folder.string() + " is not writable");
     }
@@ -52,11 +56,13 @@ void check_path(const std::string& path, bool create) {
   file.read(magic.data(), 16);
   const bool is_empty = file.gcount() == 0;
   if (is_empty ? !create : magic != std::string("SQLite format 3\0", 16)) {
-    throw StoreIncompatible(front + (is_empty ? "the file is empty" : "it is not an SQLite database"));
+    throw StoreIncompatible(front +
+                            (is_empty ? "the file is empty" : "it is not an SQLite database"));
   }
 }
 
-// Network file systems that statfs gives a number of their own, and FUSE, behind which may be anything, are not listed.
+// Network file systems that statfs gives a number of their own, and FUSE, behind which may be
+// anything, are not listed.
 bool is_local_filesystem(std::uint32_t type) {
   switch (type) {
     case 0xEF53:      // ext2, ext3, ext4
@@ -78,13 +84,16 @@ bool is_local_filesystem(std::uint32_t type) {
   }
 }
 
-// The owner as the file on disk names it, without asking for any lock. Only for messages: the read may be torn.
+// The owner as the file on disk names it, without asking for any lock. Only for messages: the read
+// may be torn.
 std::string peek_owner(const std::string& path) {
   try {
-    SQLite::Database database(file_uri(path, "immutable=1"), SQLite::OPEN_READONLY | SQLite::OPEN_URI);
-    SQLite::Statement owner(database,
-                            "SELECT 'host ' || host || ', pid ' || pid || ', since ' || started_at ||"
-                            " ', last heartbeat ' || heartbeat_at FROM writer WHERE held");
+    SQLite::Database database(file_uri(path, "immutable=1"),
+                              SQLite::OPEN_READONLY | SQLite::OPEN_URI);
+    SQLite::Statement owner(
+        database,
+        "SELECT 'host ' || host || ', pid ' || pid || ', since ' || started_at ||"
+        " ', last heartbeat ' || heartbeat_at FROM writer WHERE held");
     return owner.executeStep() ? owner.getColumn(0).getString() : std::string();
   } catch (const SQLite::Exception&) {
     return {};
@@ -102,8 +111,9 @@ void check_ours(Connection& connection) {
     throw StoreIncompatible(front + "it is another program's SQLite database");
   }
   if (version > kSchemaVersion) {
-    throw StoreIncompatible(front + "its schema version is " + std::to_string(version) + ", this program knows " +
-                            std::to_string(kSchemaVersion) + "; use the newer squant-sweep that wrote it");
+    throw StoreIncompatible(front + "its schema version is " + std::to_string(version) +
+                            ", this program knows " + std::to_string(kSchemaVersion) +
+                            "; use the newer squant-sweep that wrote it");
   }
 }
 
@@ -118,16 +128,18 @@ void set_journal_mode(Connection& connection, JournalMode mode) {
   connection.exec("PRAGMA synchronous = FULL");
 }
 
-// A database in WAL mode cannot be read where its -shm file can neither be found nor made. If nothing waits in a
-// -wal file, nobody writes it there, and it can be read as it is.
+// A database in WAL mode cannot be read where its -shm file can neither be found nor made. If
+// nothing waits in a -wal file, nobody writes it there, and it can be read as it is.
 bool can_only_be_read_as_is(const std::string& path) {
-  const fs::path folder = fs::path(path).has_parent_path() ? fs::path(path).parent_path() : fs::path(".");
+  const fs::path folder =
+      fs::path(path).has_parent_path() ? fs::path(path).parent_path() : fs::path(".");
   std::error_code code;
   const bool has_wal = fs::exists(path + "-wal", code) && fs::file_size(path + "-wal", code) > 0;
   return ::access(folder.c_str(), W_OK) != 0 && !fs::exists(path + "-shm", code) && !has_wal;
 }
 
-// Why the last read or write failed. SQLite keeps it with the file: the database, or its journal or write-ahead log.
+// Why the last read or write failed. SQLite keeps it with the file: the database, or its journal or
+// write-ahead log.
 int system_error_of(sqlite3* handle) {
   int error = sqlite3_system_errno(handle);
   for (const int which : {SQLITE_FCNTL_JOURNAL_POINTER, SQLITE_FCNTL_FILE_POINTER}) {
@@ -143,7 +155,8 @@ int system_error_of(sqlite3* handle) {
 }  // namespace
 
 std::string file_uri(const std::string& path, const std::string& options) {
-  std::string uri = path.starts_with('/') ? "file://" : "file:";  // an empty authority, so that "//x" is not one
+  std::string uri =
+      path.starts_with('/') ? "file://" : "file:";  // an empty authority, so that "//x" is not one
   for (const char c : path) {
     if (c == '%' || c == '?' || c == '#') {
       uri += c == '%' ? "%25" : c == '?' ? "%3f" : "%23";
@@ -158,36 +171,43 @@ JournalMode journal_mode_for(std::uint32_t filesystem_type) {
   return is_local_filesystem(filesystem_type) ? JournalMode::kWal : JournalMode::kExclusiveTruncate;
 }
 
-void throw_store_error(const SQLite::Database& database, const std::string& path, std::string_view purpose,
-                       const SQLite::Exception& error) {
+void throw_store_error(const SQLite::Database& database, const std::string& path,
+                       std::string_view purpose, const SQLite::Exception& error) {
   const int code = error.getErrorCode();
   const int system_error = code == SQLITE_IOERR ? system_error_of(database.getHandle()) : 0;
   const std::string text = prefix(path, purpose) + error.what();
-  // A quota ends writes with EDQUOT, a limit on the file size with EFBIG: SQLite calls both an I/O error.
-  const bool is_full_by_errno = system_error == ENOSPC || system_error == EDQUOT || system_error == EFBIG;
+  // A quota ends writes with EDQUOT, a limit on the file size with EFBIG: SQLite calls both an I/O
+  // error.
+  const bool is_full_by_errno =
+      system_error == ENOSPC || system_error == EDQUOT || system_error == EFBIG;
   if (code == SQLITE_FULL || is_full_by_errno) {
-    throw StoreFull(text + (is_full_by_errno ? std::string(" (") + std::strerror(system_error) + ")" : "") +
-                    ": no space is left; nothing of this was written, free some space and try again");
+    throw StoreFull(
+        text + (is_full_by_errno ? std::string(" (") + std::strerror(system_error) + ")" : "") +
+        ": no space is left; nothing of this was written, free some space and try again");
   }
   if (code == SQLITE_BUSY || code == SQLITE_LOCKED) {
     const std::string owner = peek_owner(path);
-    throw StoreLocked(text + ": another process holds the file" + (owner.empty() ? "" : " (" + owner + ")"));
+    throw StoreLocked(text + ": another process holds the file" +
+                      (owner.empty() ? "" : " (" + owner + ")"));
   }
   if (code == SQLITE_CONSTRAINT)
     throw StoreError(text + ": a run, worker or job is not known, or a count is impossible");
   if (code == SQLITE_NOTADB) throw StoreIncompatible(text);
-  if (code == SQLITE_CORRUPT) throw StoreError(text + ": the file is damaged; `squant-results doctor` says where");
+  if (code == SQLITE_CORRUPT)
+    throw StoreError(text + ": the file is damaged; `squant-results doctor` says where");
   if (system_error != 0) throw StoreError(text + " (" + std::strerror(system_error) + ")");
   throw StoreError(text);
 }
 
 Connection::Connection(const std::string& path, const std::string& uri_options, int flags)
-    : path_(path), database_(file_uri(path, uri_options), flags | SQLite::OPEN_URI, kBusyTimeoutMs) {}
+    : path_(path),
+      database_(file_uri(path, uri_options), flags | SQLite::OPEN_URI, kBusyTimeoutMs) {}
 
-std::unique_ptr<Connection> Connection::open_writer(const std::string& path, std::optional<JournalMode> mode) {
+std::unique_ptr<Connection> Connection::open_writer(const std::string& path,
+                                                    std::optional<JournalMode> mode) {
   if (sqlite3_libversion_number() < kOldestSqlite) {
-    throw StoreError(prefix(path, "open the results database") + "it needs SQLite 3.37 or newer, this is " +
-                     sqlite3_libversion());
+    throw StoreError(prefix(path, "open the results database") +
+                     "it needs SQLite 3.37 or newer, this is " + sqlite3_libversion());
   }
   check_path(path, true);
   std::unique_ptr<Connection> connection;
@@ -200,7 +220,8 @@ std::unique_ptr<Connection> Connection::open_writer(const std::string& path, std
   if (::statfs(path.c_str(), &info) != 0) {
     throw StoreError(prefix(path, "ask for the file system") + std::strerror(errno));
   }
-  connection->journal_mode_ = mode.value_or(journal_mode_for(static_cast<std::uint32_t>(info.f_type)));
+  connection->journal_mode_ =
+      mode.value_or(journal_mode_for(static_cast<std::uint32_t>(info.f_type)));
   connection->guarded("open the results database", [&] {
     if (connection->journal_mode_ == JournalMode::kExclusiveTruncate) {
       connection->exec("PRAGMA locking_mode = EXCLUSIVE");
@@ -216,7 +237,8 @@ std::unique_ptr<Connection> Connection::open_reader(const std::string& path) {
   check_path(path, false);
   std::unique_ptr<Connection> connection;
   try {
-    connection.reset(new Connection(path, can_only_be_read_as_is(path) ? "immutable=1" : "", SQLite::OPEN_READONLY));
+    connection.reset(new Connection(path, can_only_be_read_as_is(path) ? "immutable=1" : "",
+                                    SQLite::OPEN_READONLY));
   } catch (const SQLite::Exception& error) {
     throw StoreError(prefix(path, "open the results database") + error.what());
   }
@@ -225,11 +247,12 @@ std::unique_ptr<Connection> Connection::open_reader(const std::string& path) {
     check_ours(*connection);
     const std::int64_t version = connection->pragma("user_version");
     if (version < kSchemaVersion) {
-      throw StoreIncompatible(prefix(path, "read the results database") +
-                              (version == 0 ? "it is empty"
-                                            : "its schema version is " + std::to_string(version) + ", this program's " +
-                                                  std::to_string(kSchemaVersion) +
-                                                  "; `squant-results doctor --migrate` brings it up to date"));
+      throw StoreIncompatible(
+          prefix(path, "read the results database") +
+          (version == 0 ? "it is empty"
+                        : "its schema version is " + std::to_string(version) + ", this program's " +
+                              std::to_string(kSchemaVersion) +
+                              "; `squant-results doctor --migrate` brings it up to date"));
     }
   });
   return connection;

@@ -1,5 +1,5 @@
-// One open SQLite file: prepared statements kept, SQLite's errors as StoreError with path and purpose.
-// Internal to results/. Not thread-safe.
+// One open SQLite file: prepared statements kept, SQLite's errors as StoreError with path and
+// purpose. Internal to results/. Not thread-safe.
 #pragma once
 
 #include <SQLiteCpp/SQLiteCpp.h>
@@ -15,18 +15,20 @@
 
 namespace squant::results {
 
-// How a file is opened for writing. WAL needs shared memory, which network file systems do not give, and their file
-// locks are not to be trusted: there one process holds the file and keeps a rollback journal.
+// How a file is opened for writing. WAL needs shared memory, which network file systems do not
+// give, and their file locks are not to be trusted: there one process holds the file and keeps a
+// rollback journal.
 enum class JournalMode : std::uint8_t { kWal, kExclusiveTruncate };
-// `filesystem_type` is statfs' f_type (linux/magic.h). File systems not known to be local count as network ones.
+// `filesystem_type` is statfs' f_type (linux/magic.h). File systems not known to be local count as
+// network ones.
 JournalMode journal_mode_for(std::uint32_t filesystem_type);
 
 // The file as a URI: no character of the path means anything else. `options`: "mode=ro".
 std::string file_uri(const std::string& path, const std::string& options = {});
 
 // Throws what `error` means: StoreFull, StoreLocked, StoreIncompatible or StoreError.
-[[noreturn]] void throw_store_error(const SQLite::Database& database, const std::string& path, std::string_view purpose,
-                                    const SQLite::Exception& error);
+[[noreturn]] void throw_store_error(const SQLite::Database& database, const std::string& path,
+                                    std::string_view purpose, const SQLite::Exception& error);
 
 // A prepared statement in use: reset on both ends, so that no read transaction stays open.
 class Query {
@@ -76,7 +78,8 @@ class Connection {
  public:
   // Creates the file if it is not there. Refuses what is not ours before changing anything in it.
   // `mode`: by the file system, if not given.
-  static std::unique_ptr<Connection> open_writer(const std::string& path, std::optional<JournalMode> mode = {});
+  static std::unique_ptr<Connection> open_writer(const std::string& path,
+                                                 std::optional<JournalMode> mode = {});
   // The file must exist, with this program's schema version.
   static std::unique_ptr<Connection> open_reader(const std::string& path);
 
@@ -88,7 +91,8 @@ class Connection {
   void exec(const std::string& sql) { database_.exec(sql); }
   std::int64_t pragma(const char* name);
 
-  // Runs `body`; what SQLite throws in it becomes a StoreError that begins with the path and `purpose`.
+  // Runs `body`; what SQLite throws in it becomes a StoreError that begins with the path and
+  // `purpose`.
   template <typename Body>
   auto guarded(std::string_view purpose, Body&& body) {
     try {

@@ -27,13 +27,15 @@ ResultRow find_result(Connection& connection, const std::string& selector) {
   } else if (selector.size() >= kShortestPrefix) {
     filter.identity_prefix = selector;
   } else {
-    throw std::invalid_argument("'" + selector + "' selects no result; write \"MODEL BITS MODE\" or at least " +
+    throw std::invalid_argument("'" + selector +
+                                "' selects no result; write \"MODEL BITS MODE\" or at least " +
                                 std::to_string(kShortestPrefix) + " digits of the column identity");
   }
   const std::vector<ResultRow> matches =
       connection.guarded("find a result", [&] { return read_results(connection, filter); });
   if (matches.size() == 1) return matches[0];
-  std::string text = connection.path() + ": '" + selector + "' is " + (matches.empty() ? "no result" : "ambiguous") +
+  std::string text = connection.path() + ": '" + selector + "' is " +
+                     (matches.empty() ? "no result" : "ambiguous") +
                      "; write \"MODEL BITS MODE\" or the first digits of the column identity";
   for (std::size_t i = 0; i < std::min(matches.size(), kMaxCandidates); ++i) {
     text += "\n  " + matches[i].job.identity + "  " + cell_name(matches[i].job);
@@ -48,7 +50,8 @@ std::map<std::string, std::string> decided_by(const JobRow& job) {
   if (config.is_discarded()) return {{"config_json", job.config_json}};
   const nlohmann::json flat = config.flatten();
   for (const auto& [path, value] : flat.items()) {
-    values[path.empty() ? path : path.substr(1)] = value.is_string() ? value.get<std::string>() : value.dump();
+    values[path.empty() ? path : path.substr(1)] =
+        value.is_string() ? value.get<std::string>() : value.dump();
   }
   return values;
 }
@@ -57,39 +60,46 @@ std::map<std::string, std::string> decided_by(const JobRow& job) {
 std::map<std::string, std::string> made_by(Connection& connection, const JobRow& job) {
   return connection.guarded("read where a result comes from", [&] {
     std::map<std::string, std::set<std::string>> sets;
-    SQLite::Statement statement(
-        connection.database(),
-        "SELECT version, git_commit || iif(git_dirty, ' (dirty)', '') AS git_commit, compiler, libraries, host,"
-        " device, device_name, driver, num_threads, checkpoint_path, experiment_name, command_line, run_id"
-        " FROM provenance WHERE identity = ?");
+    SQLite::Statement statement(connection.database(),
+                                "SELECT version, git_commit || iif(git_dirty, ' (dirty)', '') AS "
+                                "git_commit, compiler, libraries, host,"
+                                " device, device_name, driver, num_threads, checkpoint_path, "
+                                "experiment_name, command_line, run_id"
+                                " FROM provenance WHERE identity = ?");
     Query rows(statement);
     rows.bind(job.identity);
     while (rows.step()) {
-      for (int c = 0; c < statement.getColumnCount(); ++c) sets[statement.getColumnName(c)].insert(rows.text(c));
+      for (int c = 0; c < statement.getColumnCount(); ++c)
+        sets[statement.getColumnName(c)].insert(rows.text(c));
     }
     std::map<std::string, std::string> values;
     for (const auto& [name, set] : sets) {
-      for (const std::string& value : set) values[name] += (values[name].empty() ? "" : " | ") + value;
+      for (const std::string& value : set)
+        values[name] += (values[name].empty() ? "" : " | ") + value;
     }
     return values;
   });
 }
 
 std::map<std::string, std::string> outcome_of(const ResultRow& row) {
-  constexpr const char* kNames[] = {
-      "num_images", "num_planned",        "num_top1",         "num_top5",  "num_broken",  "top1_pct",     "digest",
-      "verdict",    "reference_top1_pct", "reference_source", "tolerance", "quantize_ms", "images_per_s", "failure"};
+  constexpr const char* kNames[] = {"num_images",       "num_planned", "num_top1",
+                                    "num_top5",         "num_broken",  "top1_pct",
+                                    "digest",           "verdict",     "reference_top1_pct",
+                                    "reference_source", "tolerance",   "quantize_ms",
+                                    "images_per_s",     "failure"};
   std::map<std::string, std::string> values;
   for (const ResultColumn& column : result_columns()) {
-    const bool is_named = std::find_if(std::begin(kNames), std::end(kNames), [&](const std::string& name) {
-                            return name == column.name;
-                          }) != std::end(kNames);
+    const bool is_named =
+        std::find_if(std::begin(kNames), std::end(kNames), [&](const std::string& name) {
+          return name == column.name;
+        }) != std::end(kNames);
     if (is_named) values[column.name] = column.cell(row).text;
   }
   return values;
 }
 
-void add_differences(TextTable& table, const std::string& kind, const std::map<std::string, std::string>& a,
+void add_differences(TextTable& table, const std::string& kind,
+                     const std::map<std::string, std::string>& a,
                      const std::map<std::string, std::string>& b) {
   std::set<std::string> names;
   for (const auto& [name, value] : a) names.insert(name);
@@ -101,7 +111,8 @@ void add_differences(TextTable& table, const std::string& kind, const std::map<s
     const auto cell = [](const auto& found, const auto& values) {
       return found == values.end() ? TextTable::Cell{} : TextTable::cell(found->second);
     };
-    table.rows.push_back({TextTable::cell(kind), TextTable::cell(name), cell(in_a, a), cell(in_b, b)});
+    table.rows.push_back(
+        {TextTable::cell(kind), TextTable::cell(name), cell(in_a, a), cell(in_b, b)});
   }
 }
 
@@ -112,18 +123,18 @@ std::string conclusion(const ResultRow& a, const ResultRow& b) {
                : "Two different jobs: what stands under `decides` makes their results differ.";
   }
   if (a.digest && b.digest) {
-    return a.digest == b.digest
-               ? "One job, the same logits to the bit."
-               : "One job with other logits: a hardware or software fault on one side; what stands under `made by` may "
-                 "tell which.";
+    return a.digest == b.digest ? "One job, the same logits to the bit."
+                                : "One job with other logits: a hardware or software fault on one "
+                                  "side; what stands under `made by` may "
+                                  "tell which.";
   }
   return "One job without a digest on both sides: float engines may differ between machines.";
 }
 
 }  // namespace
 
-int explain(Connection& a, const std::string& selector_a, Connection& b, const std::string& selector_b,
-            const Output& output) {
+int explain(Connection& a, const std::string& selector_a, Connection& b,
+            const std::string& selector_b, const Output& output) {
   const ResultRow row_a = find_result(a, selector_a);
   const ResultRow row_b = find_result(b, selector_b);
   TextTable table;

@@ -13,7 +13,8 @@ const std::vector<StoredJob>& Ledger::jobs_of(std::int64_t evaluation_id) {
   if (is_new) {
     Query jobs = query("SELECT job_id, num_images, chunk FROM job WHERE evaluation_id = ?");
     jobs.bind(evaluation_id);
-    while (jobs.step()) found->second.push_back({jobs.integer(0), jobs.integer(1), jobs.integer(2)});
+    while (jobs.step())
+      found->second.push_back({jobs.integer(0), jobs.integer(1), jobs.integer(2)});
   }
   return found->second;
 }
@@ -34,11 +35,12 @@ Totals Ledger::load(std::int64_t job_id) {
 }
 
 bool Ledger::store(const StoredJob& job, const Totals& totals) {
-  const bool is_complete = job.num_images > 0 ? totals.num_images == job.num_images : !totals.last_finished_at.empty();
+  const bool is_complete =
+      job.num_images > 0 ? totals.num_images == job.num_images : !totals.last_finished_at.empty();
   const Interval interval = wilson_interval_pct(totals.num_top1, totals.num_images);
   query("INSERT OR REPLACE INTO total VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
-      .bind(job.job_id, totals.num_tiles, totals.num_images, totals.num_top1, totals.num_top5, totals.num_broken,
-            totals.digest, totals.compute_ms, interval.low, interval.high,
+      .bind(job.job_id, totals.num_tiles, totals.num_images, totals.num_top1, totals.num_top5,
+            totals.num_broken, totals.digest, totals.compute_ms, interval.low, interval.high,
             is_complete ? std::optional(totals.last_finished_at) : std::nullopt)
       .run();
   return is_complete;
@@ -47,12 +49,14 @@ bool Ledger::store(const StoredJob& job, const Totals& totals) {
 Totals Ledger::add_up(const StoredJob& job) {
   Totals totals;
   if (job.num_images == 0) {
-    Query preparation = query("SELECT finished_at FROM job JOIN preparation USING (evaluation_id) WHERE job_id = ?");
+    Query preparation = query(
+        "SELECT finished_at FROM job JOIN preparation USING (evaluation_id) WHERE job_id = ?");
     if (preparation.bind(job.job_id).step()) totals.last_finished_at = preparation.text(0);
   } else {
     Query tiles = query(
         "SELECT count, num_top1, num_top5, num_broken, digest, compute_ms, finished_at FROM tile"
-        " WHERE evaluation_id = (SELECT evaluation_id FROM job WHERE job_id = ?1) AND first % ?2 = 0"
+        " WHERE evaluation_id = (SELECT evaluation_id FROM job WHERE job_id = ?1) AND first % ?2 = "
+        "0"
         " AND count = min(?2, ?3 - first)");
     tiles.bind(job.job_id, job.chunk, job.num_images);
     while (tiles.step()) {
@@ -74,7 +78,8 @@ void Ledger::rebuild(const StoredJob& job) {
   if (store(job, add_up(job))) {
     on_complete(job.job_id);
   } else {
-    query("UPDATE run_job SET verdict = NULL, verdict_text = NULL, judged_at = NULL WHERE job_id = ?")
+    query(
+        "UPDATE run_job SET verdict = NULL, verdict_text = NULL, judged_at = NULL WHERE job_id = ?")
         .bind(job.job_id)
         .run();
     judge_dependents(job.job_id);
@@ -122,7 +127,8 @@ std::optional<double> Ledger::baseline_of(std::int64_t job_id) {
   return found.real(0);
 }
 
-// Judges a complete job for every run it is part of; leaves others alone, whose state the views tell.
+// Judges a complete job for every run it is part of; leaves others alone, whose state the views
+// tell.
 void Ledger::judge_job(std::int64_t job_id) {
   VerdictInput input;
   {
@@ -145,7 +151,8 @@ void Ledger::judge_job(std::int64_t job_id) {
     links.bind(job_id);
     while (links.step()) {
       input.reference.reset();
-      if (!links.is_null(1)) input.reference = {links.real(1), links.real(2), links.text(3), links.optional_real(4)};
+      if (!links.is_null(1))
+        input.reference = {links.real(1), links.real(2), links.text(3), links.optional_real(4)};
       verdicts.emplace_back(links.integer(0), judge(input));
     }
   }

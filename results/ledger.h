@@ -23,7 +23,8 @@ class Ledger {
  public:
   explicit Ledger(Connection& connection) : connection_(connection) {}
 
-  // The jobs that read tiles of this evaluation. Kept from call to call: whoever changes jobs calls forget_grids().
+  // The jobs that read tiles of this evaluation. Kept from call to call: whoever changes jobs calls
+  // forget_grids().
   const std::vector<StoredJob>& jobs_of(std::int64_t evaluation_id);
   void forget_grids() { jobs_of_.clear(); }
 
@@ -38,7 +39,8 @@ class Ledger {
   // Clears the job's failures and judges it; a float job also those that it is the baseline of.
   void on_complete(std::int64_t job_id);
   void clear_failures(std::int64_t job_id, std::int64_t before_run_id);
-  // Judges a complete job for every run it is part of; leaves others alone, whose state the views tell.
+  // Judges a complete job for every run it is part of; leaves others alone, whose state the views
+  // tell.
   void judge_job(std::int64_t job_id);
 
  private:

@@ -11,82 +11,121 @@ namespace {
 // Ids of `source` and what they are called here.
 constexpr const char* kMaps =
     "CREATE TEMP TABLE run_map (source_id INTEGER PRIMARY KEY, run_id INTEGER NOT NULL);"
-    "CREATE TEMP TABLE evaluation_map (source_id INTEGER PRIMARY KEY, evaluation_id INTEGER NOT NULL);"
+    "CREATE TEMP TABLE evaluation_map (source_id INTEGER PRIMARY KEY, evaluation_id INTEGER NOT "
+    "NULL);"
     "CREATE TEMP TABLE job_map (source_id INTEGER PRIMARY KEY, job_id INTEGER NOT NULL);";
 constexpr const char* kDropMaps =
-    "DROP TABLE IF EXISTS temp.run_map; DROP TABLE IF EXISTS temp.evaluation_map; DROP TABLE IF EXISTS temp.job_map;";
+    "DROP TABLE IF EXISTS temp.run_map; DROP TABLE IF EXISTS temp.evaluation_map; DROP TABLE IF "
+    "EXISTS temp.job_map;";
 
 constexpr const char* kRuns =
-    "INSERT INTO main.run (uuid, experiment_name, experiment_path, experiment_json, command_line, git_commit, "
+    "INSERT INTO main.run (uuid, experiment_name, experiment_path, experiment_json, command_line, "
+    "git_commit, "
     "git_dirty,"
-    " version, compiler, libraries, host, user, slurm_job, world_size, started_at, finished_at, exit_code)"
-    " SELECT uuid, experiment_name, experiment_path, experiment_json, command_line, git_commit, git_dirty, version,"
-    " compiler, libraries, host, user, slurm_job, world_size, started_at, finished_at, exit_code FROM source.run"
+    " version, compiler, libraries, host, user, slurm_job, world_size, started_at, finished_at, "
+    "exit_code)"
+    " SELECT uuid, experiment_name, experiment_path, experiment_json, command_line, git_commit, "
+    "git_dirty, version,"
+    " compiler, libraries, host, user, slurm_job, world_size, started_at, finished_at, exit_code "
+    "FROM source.run"
     " WHERE true ORDER BY run_id ON CONFLICT (uuid) DO NOTHING";
 constexpr const char* kWorkers =
-    "INSERT INTO temp.run_map SELECT s.run_id, m.run_id FROM source.run s JOIN main.run m USING (uuid);"
-    "INSERT INTO main.worker SELECT m.run_id, rank, host, pid, device, device_name, device_uuid, driver, num_threads"
-    " FROM source.worker w JOIN temp.run_map m ON m.source_id = w.run_id WHERE true ON CONFLICT DO NOTHING;"
-    "UPDATE main.run SET (finished_at, exit_code) = (SELECT s.finished_at, s.exit_code FROM source.run s"
+    "INSERT INTO temp.run_map SELECT s.run_id, m.run_id FROM source.run s JOIN main.run m USING "
+    "(uuid);"
+    "INSERT INTO main.worker SELECT m.run_id, rank, host, pid, device, device_name, device_uuid, "
+    "driver, num_threads"
+    " FROM source.worker w JOIN temp.run_map m ON m.source_id = w.run_id WHERE true ON CONFLICT DO "
+    "NOTHING;"
+    "UPDATE main.run SET (finished_at, exit_code) = (SELECT s.finished_at, s.exit_code FROM "
+    "source.run s"
     " WHERE s.uuid = run.uuid) WHERE finished_at IS NULL AND uuid IN (SELECT uuid FROM source.run)";
 constexpr const char* kEvaluations =
-    "INSERT INTO main.evaluation (evaluation, model, bits, weight_bits, activation_bits, mode, rounding, sigma,"
-    " calibration_images, engine, checkpoint_sha256, checkpoint_note, dataset_name, dataset_fingerprint, dataset_size,"
-    " numerics_version) SELECT evaluation, model, bits, weight_bits, activation_bits, mode, rounding, sigma,"
-    " calibration_images, engine, checkpoint_sha256, checkpoint_note, dataset_name, dataset_fingerprint, dataset_size,"
-    " numerics_version FROM source.evaluation WHERE true ORDER BY evaluation_id ON CONFLICT (evaluation) DO UPDATE SET"
+    "INSERT INTO main.evaluation (evaluation, model, bits, weight_bits, activation_bits, mode, "
+    "rounding, sigma,"
+    " calibration_images, engine, checkpoint_sha256, checkpoint_note, dataset_name, "
+    "dataset_fingerprint, dataset_size,"
+    " numerics_version) SELECT evaluation, model, bits, weight_bits, activation_bits, mode, "
+    "rounding, sigma,"
+    " calibration_images, engine, checkpoint_sha256, checkpoint_note, dataset_name, "
+    "dataset_fingerprint, dataset_size,"
+    " numerics_version FROM source.evaluation WHERE true ORDER BY evaluation_id ON CONFLICT "
+    "(evaluation) DO UPDATE SET"
     " checkpoint_note = iif(checkpoint_note = '', excluded.checkpoint_note, checkpoint_note),"
     " dataset_size = max(dataset_size, excluded.dataset_size);"
-    "INSERT INTO temp.evaluation_map SELECT s.evaluation_id, m.evaluation_id FROM source.evaluation s"
+    "INSERT INTO temp.evaluation_map SELECT s.evaluation_id, m.evaluation_id FROM "
+    "source.evaluation s"
     " JOIN main.evaluation m USING (evaluation)";
 // A job that is complete there and not here comes with the grid of its tiles.
 constexpr const char* kJobs =
-    "INSERT INTO main.job (identity, evaluation_id, num_images, chunk, config_json) SELECT s.identity, m.evaluation_id,"
-    " s.num_images, s.chunk, s.config_json FROM source.job s JOIN temp.evaluation_map m ON m.source_id = "
+    "INSERT INTO main.job (identity, evaluation_id, num_images, chunk, config_json) SELECT "
+    "s.identity, m.evaluation_id,"
+    " s.num_images, s.chunk, s.config_json FROM source.job s JOIN temp.evaluation_map m ON "
+    "m.source_id = "
     "s.evaluation_id"
     " WHERE true ORDER BY s.job_id ON CONFLICT (identity) DO NOTHING";
 constexpr const char* kJobMap =
-    "INSERT INTO temp.job_map SELECT s.job_id, m.job_id FROM source.job s JOIN main.job m USING (identity);"
-    "UPDATE main.job SET chunk = s.chunk FROM temp.job_map m JOIN source.job s ON s.job_id = m.source_id"
-    " JOIN source.total t ON t.job_id = s.job_id WHERE job.job_id = m.job_id AND t.completed_at IS NOT NULL"
-    " AND NOT EXISTS (SELECT 1 FROM main.total h WHERE h.job_id = m.job_id AND h.completed_at IS NOT NULL);"
-    "INSERT INTO main.run_job SELECT j.job_id, r.run_id, checkpoint_path, reference_top1_pct, tolerance,"
+    "INSERT INTO temp.job_map SELECT s.job_id, m.job_id FROM source.job s JOIN main.job m USING "
+    "(identity);"
+    "UPDATE main.job SET chunk = s.chunk FROM temp.job_map m JOIN source.job s ON s.job_id = "
+    "m.source_id"
+    " JOIN source.total t ON t.job_id = s.job_id WHERE job.job_id = m.job_id AND t.completed_at IS "
+    "NOT NULL"
+    " AND NOT EXISTS (SELECT 1 FROM main.total h WHERE h.job_id = m.job_id AND h.completed_at IS "
+    "NOT NULL);"
+    "INSERT INTO main.run_job SELECT j.job_id, r.run_id, checkpoint_path, reference_top1_pct, "
+    "tolerance,"
     " reference_source, reference_baseline_pct, NULL, NULL, NULL FROM source.run_job l"
     " JOIN temp.job_map j ON j.source_id = l.job_id JOIN temp.run_map r ON r.source_id = l.run_id"
     " WHERE true ON CONFLICT DO NOTHING;"
     "INSERT INTO main.failure (job_id, run_id, rank, reason, log_tail, failed_at, cleared_at)"
-    " SELECT j.job_id, r.run_id, rank, reason, log_tail, failed_at, cleared_at FROM source.failure f"
+    " SELECT j.job_id, r.run_id, rank, reason, log_tail, failed_at, cleared_at FROM source.failure "
+    "f"
     " JOIN temp.job_map j ON j.source_id = f.job_id JOIN temp.run_map r ON r.source_id = f.run_id"
-    " WHERE NOT EXISTS (SELECT 1 FROM main.failure h WHERE h.job_id = j.job_id AND h.run_id = r.run_id"
+    " WHERE NOT EXISTS (SELECT 1 FROM main.failure h WHERE h.job_id = j.job_id AND h.run_id = "
+    "r.run_id"
     " AND h.failed_at = f.failed_at AND h.reason = f.reason)";
 
 constexpr const char* kConflicts =
-    "SELECT e.model || ' ' || e.bits || ' ' || e.mode || ', images [' || h.first || ', ' || (h.first + h.count) ||"
-    " '): here ' || h.num_top1 || ' top-1, digest ' || coalesce(h.digest, 'none') || '; there ' || s.num_top1 ||"
-    " ' top-1, digest ' || coalesce(s.digest, 'none') || ' (run ' || s.run_id || ', rank ' || s.rank || ')'"
+    "SELECT e.model || ' ' || e.bits || ' ' || e.mode || ', images [' || h.first || ', ' || "
+    "(h.first + h.count) ||"
+    " '): here ' || h.num_top1 || ' top-1, digest ' || coalesce(h.digest, 'none') || '; there ' || "
+    "s.num_top1 ||"
+    " ' top-1, digest ' || coalesce(s.digest, 'none') || ' (run ' || s.run_id || ', rank ' || "
+    "s.rank || ')'"
     " FROM source.tile s JOIN temp.evaluation_map m ON m.source_id = s.evaluation_id"
-    " JOIN main.tile h ON h.evaluation_id = m.evaluation_id AND h.first = s.first AND h.count = s.count"
+    " JOIN main.tile h ON h.evaluation_id = m.evaluation_id AND h.first = s.first AND h.count = "
+    "s.count"
     " JOIN main.evaluation e ON e.evaluation_id = m.evaluation_id"
-    " WHERE (h.digest IS NOT NULL OR s.digest IS NOT NULL) AND (h.digest IS NOT s.digest OR h.num_top1 <> s.num_top1"
+    " WHERE (h.digest IS NOT NULL OR s.digest IS NOT NULL) AND (h.digest IS NOT s.digest OR "
+    "h.num_top1 <> s.num_top1"
     " OR h.num_top5 <> s.num_top5 OR h.num_broken <> s.num_broken)"
-    " UNION ALL SELECT e.model || ' ' || e.bits || ' ' || e.mode || ': prepared with other activation ranges'"
+    " UNION ALL SELECT e.model || ' ' || e.bits || ' ' || e.mode || ': prepared with other "
+    "activation ranges'"
     " FROM source.preparation s JOIN temp.evaluation_map m ON m.source_id = s.evaluation_id"
     " JOIN main.preparation h ON h.evaluation_id = m.evaluation_id"
-    " JOIN main.evaluation e ON e.evaluation_id = m.evaluation_id WHERE h.ranges_json <> s.ranges_json";
+    " JOIN main.evaluation e ON e.evaluation_id = m.evaluation_id WHERE h.ranges_json <> "
+    "s.ranges_json";
 
 constexpr const char* kPreparations =
-    "INSERT INTO main.layer SELECT m.evaluation_id, layer, name, out_channels, in_channels, kernel_size, quantize_ms,"
-    " squared_error, max_kernel_error, max_channel_error, range_min, range_max, sum_bound, kernel_kind"
+    "INSERT INTO main.layer SELECT m.evaluation_id, layer, name, out_channels, in_channels, "
+    "kernel_size, quantize_ms,"
+    " squared_error, max_kernel_error, max_channel_error, range_min, range_max, sum_bound, "
+    "kernel_kind"
     " FROM source.layer s JOIN temp.evaluation_map m ON m.source_id = s.evaluation_id"
-    " WHERE NOT EXISTS (SELECT 1 FROM main.layer h WHERE h.evaluation_id = m.evaluation_id AND h.layer = s.layer)";
+    " WHERE NOT EXISTS (SELECT 1 FROM main.layer h WHERE h.evaluation_id = m.evaluation_id AND "
+    "h.layer = s.layer)";
 constexpr const char* kPreparationRows =
-    "INSERT INTO main.preparation SELECT m.evaluation_id, r.run_id, rank, ranges_json, quantize_ms, calibrate_ms,"
-    " num_weights, finished_at FROM source.preparation s JOIN temp.evaluation_map m ON m.source_id = s.evaluation_id"
+    "INSERT INTO main.preparation SELECT m.evaluation_id, r.run_id, rank, ranges_json, "
+    "quantize_ms, calibrate_ms,"
+    " num_weights, finished_at FROM source.preparation s JOIN temp.evaluation_map m ON m.source_id "
+    "= s.evaluation_id"
     " JOIN temp.run_map r ON r.source_id = s.run_id WHERE true ON CONFLICT DO NOTHING";
 constexpr const char* kTiles =
-    "INSERT INTO main.tile SELECT m.evaluation_id, first, count, num_top1, num_top5, num_broken, digest, r.run_id, "
+    "INSERT INTO main.tile SELECT m.evaluation_id, first, count, num_top1, num_top5, num_broken, "
+    "digest, r.run_id, "
     "rank,"
-    " compute_ms, load_ms, finished_at FROM source.tile s JOIN temp.evaluation_map m ON m.source_id = s.evaluation_id"
+    " compute_ms, load_ms, finished_at FROM source.tile s JOIN temp.evaluation_map m ON "
+    "m.source_id = s.evaluation_id"
     " JOIN temp.run_map r ON r.source_id = s.run_id WHERE true ON CONFLICT DO NOTHING";
 
 std::vector<std::string> texts(Connection& into, const char* sql) {
@@ -99,10 +138,12 @@ std::vector<std::string> texts(Connection& into, const char* sql) {
 void rebuild_sums(Connection& into) {
   std::vector<StoredJob> jobs;
   {
-    SQLite::Statement rows(into.database(),
-                           "SELECT job_id, num_images, chunk FROM main.job JOIN temp.job_map USING (job_id)");
+    SQLite::Statement rows(
+        into.database(),
+        "SELECT job_id, num_images, chunk FROM main.job JOIN temp.job_map USING (job_id)");
     while (rows.executeStep()) {
-      jobs.push_back({rows.getColumn(0).getInt64(), rows.getColumn(1).getInt64(), rows.getColumn(2).getInt64()});
+      jobs.push_back({rows.getColumn(0).getInt64(), rows.getColumn(1).getInt64(),
+                      rows.getColumn(2).getInt64()});
     }
   }
   Ledger ledger(into);

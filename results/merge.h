@@ -14,9 +14,9 @@ struct MergeReport {
   std::vector<std::string> conflicts;                      // not empty: nothing was merged
 };
 
-// Merges the database `from` into an open, locked one: runs are recognized by their uuid, jobs and tiles by what
-// identifies them. A tile or preparation that both have with another outcome is a conflict.
-// Throws StoreError, also where `from` is the same file.
+// Merges the database `from` into an open, locked one: runs are recognized by their uuid, jobs and
+// tiles by what identifies them. A tile or preparation that both have with another outcome is a
+// conflict. Throws StoreError, also where `from` is the same file.
 MergeReport merge_database(Connection& into, std::int64_t generation, const std::string& from);
 
 }  // namespace squant::results

@@ -53,7 +53,8 @@ class CountingIterator {
   int* line_;
 };
 
-// The line of every key and of every list element that is an object, by its path ("values[3].top1"); repeated keys.
+// The line of every key and of every list element that is an object, by its path
+// ("values[3].top1"); repeated keys.
 class LineFinder final : public json::json_sax_t {
  public:
   explicit LineFinder(const int& line) : line_(line) {}
@@ -77,7 +78,9 @@ class LineFinder final : public json::json_sax_t {
   bool number_float(json::number_float_t, const json::string_t&) override { return next(); }
   bool string(json::string_t&) override { return next(); }
   bool binary(json::binary_t&) override { return next(); }
-  bool parse_error(std::size_t, const std::string&, const json::exception&) override { return false; }
+  bool parse_error(std::size_t, const std::string&, const json::exception&) override {
+    return false;
+  }
 
  private:
   struct Level {
@@ -110,8 +113,8 @@ class LineFinder final : public json::json_sax_t {
 bool is_bits(const std::string& text) {
   if (text == "float") return true;
   const auto is_width = [](char c) { return c >= '2' && c <= '8'; };
-  return (text.size() == 2 || (text.size() == 4 && text[2] == 'a' && is_width(text[3]))) && text[0] == 'w' &&
-         is_width(text[1]);
+  return (text.size() == 2 || (text.size() == 4 && text[2] == 'a' && is_width(text[3]))) &&
+         text[0] == 'w' && is_width(text[1]);
 }
 
 // Reads one file and collects all that is wrong in it.
@@ -123,17 +126,19 @@ class Reader {
     try {
       root_ = json::parse(text);
     } catch (const json::parse_error& error) {
-      const auto end = text.begin() + static_cast<std::ptrdiff_t>(std::min(error.byte, text.size()));
+      const auto end =
+          text.begin() + static_cast<std::ptrdiff_t>(std::min(error.byte, text.size()));
       line = 1 + static_cast<int>(std::count(text.begin(), end, '\n'));
-      const std::string what = error.what();  // "[json.exception...] parse error at line 1, column 2: why"
+      const std::string what =
+          error.what();  // "[json.exception...] parse error at line 1, column 2: why"
       const std::size_t colon = what.find(": ");
-      throw std::invalid_argument(path_ + ':' + std::to_string(line) +
-                                  ": not JSON: " + (colon == std::string::npos ? what : what.substr(colon + 2)));
+      throw std::invalid_argument(path_ + ':' + std::to_string(line) + ": not JSON: " +
+                                  (colon == std::string::npos ? what : what.substr(colon + 2)));
     } catch (const json::exception& error) {
       throw std::invalid_argument(path_ + ": not JSON: " + error.what());
     }
-    json::sax_parse(CountingIterator(text.data(), &line), CountingIterator(text.data() + text.size(), nullptr),
-                    &finder);
+    json::sax_parse(CountingIterator(text.data(), &line),
+                    CountingIterator(text.data() + text.size(), nullptr), &finder);
     lines_ = std::move(finder.lines);
     for (const std::string& key : finder.repeated) problem(key, "the key stands twice");
   }
@@ -142,8 +147,8 @@ class Reader {
 
   void problem(const std::string& key, const std::string& what) {
     const auto line = lines_.find(key);
-    problems_.push_back(path_ + ':' + std::to_string(line == lines_.end() ? 1 : line->second) + ": " +
-                        (key.empty() ? "" : key + ": ") + what);
+    problems_.push_back(path_ + ':' + std::to_string(line == lines_.end() ? 1 : line->second) +
+                        ": " + (key.empty() ? "" : key + ": ") + what);
   }
   void check_keys(const json& object, const std::string& at, std::span<const char* const> known) {
     for (const auto& item : object.items()) {
@@ -152,13 +157,16 @@ class Reader {
       }
     }
   }
-  std::string text(const json& object, const std::string& at, const char* key, const std::string& otherwise = {}) {
+  std::string text(const json& object, const std::string& at, const char* key,
+                   const std::string& otherwise = {}) {
     if (!object.contains(key)) return otherwise;
-    if (object[key].is_string() && !object[key].get_ref<const std::string&>().empty()) return object[key];
+    if (object[key].is_string() && !object[key].get_ref<const std::string&>().empty())
+      return object[key];
     problem(child(at, key), "must be a text, and not empty");
     return otherwise;
   }
-  double number(const json& object, const std::string& at, const char* key, double low, double high, double otherwise) {
+  double number(const json& object, const std::string& at, const char* key, double low, double high,
+                double otherwise) {
     if (!object.contains(key)) return otherwise;
     const double value = object[key].is_number() ? object[key].get<double>() : std::nan("");
     if (value >= low && value <= high) return value;
@@ -178,7 +186,9 @@ class Reader {
     for (const std::string& line : problems_) all += (all.empty() ? "" : "\n") + line;
     throw std::invalid_argument(all);
   }
-  static std::string child(const std::string& at, const std::string& key) { return at.empty() ? key : at + '.' + key; }
+  static std::string child(const std::string& at, const std::string& key) {
+    return at.empty() ? key : at + '.' + key;
+  }
 
  private:
   std::string path_;
@@ -229,12 +239,15 @@ Reference Reference::load(const std::string& path) {
     entry.value.tolerance = reader.number(value, at, "tolerance", 0, 100, tolerance);
     entry.value.source = reader.text(value, at, "source", source);
     if (value.contains("bits") && !is_bits(entry.bits)) {
-      reader.problem(at + ".bits",
-                     "must be \"float\", \"w4\" or \"w4a4\" with widths 2 to 8, got " + value["bits"].dump());
+      reader.problem(
+          at + ".bits",
+          "must be \"float\", \"w4\" or \"w4a4\" with widths 2 to 8, got " + value["bits"].dump());
     } else if (entry.mode.empty() && !value.contains("mode")) {
       reader.problem(at, "the key \"mode\" is missing");
-    } else if (value.contains("mode") && std::find(kModes.begin(), kModes.end(), entry.mode) == kModes.end()) {
-      reader.problem(at + ".mode", "unknown mode " + value["mode"].dump() + suggestion(entry.mode, kModes));
+    } else if (value.contains("mode") &&
+               std::find(kModes.begin(), kModes.end(), entry.mode) == kModes.end()) {
+      reader.problem(at + ".mode",
+                     "unknown mode " + value["mode"].dump() + suggestion(entry.mode, kModes));
     } else if ((entry.mode == "float") != (entry.bits == "float")) {
       reader.problem(at, "mode \"float\" belongs to bits \"float\", and only to them");
     } else if (reference.find(entry.model, entry.bits, entry.mode)) {

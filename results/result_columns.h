@@ -1,5 +1,5 @@
-// The columns of the view `results` and the members of ResultRow they go to: one list for reading and for printing.
-// Internal to results/.
+// The columns of the view `results` and the members of ResultRow they go to: one list for reading
+// and for printing. Internal to results/.
 #pragma once
 
 #include <span>

@@ -18,8 +18,9 @@ std::string select_results(bool of_run) {
     sql += separator + std::string(of_run && column.of_run ? "v." : "r.") + column.name;
     separator = ", ";
   }
-  return sql + (of_run ? " FROM verdicts v JOIN results r ON r.identity = v.identity WHERE v.run_id = ?"
-                       : " FROM results r WHERE true");
+  return sql +
+         (of_run ? " FROM verdicts v JOIN results r ON r.identity = v.identity WHERE v.run_id = ?"
+                 : " FROM results r WHERE true");
 }
 
 std::vector<ResultRow> read_rows(Query& query, std::vector<ResultRow> rows = {}) {
@@ -32,7 +33,8 @@ std::vector<ResultRow> read_rows(Query& query, std::vector<ResultRow> rows = {})
   return rows;
 }
 
-// Numbers compare as numbers (12 is 12.0), but not with columns of text: a model may be called "50".
+// Numbers compare as numbers (12 is 12.0), but not with columns of text: a model may be called
+// "50".
 void bind_value(SQLite::Statement& statement, int index, bool is_text, const std::string& value) {
   double number = 0;
   const auto parsed = std::from_chars(value.data(), value.data() + value.size(), number);
@@ -53,7 +55,8 @@ std::string sql_of(const Condition& condition, bool of_run) {
   std::string list;
   for (std::size_t i = 0; i < condition.values.size(); ++i) list += i == 0 ? "?" : ", ?";
   const std::string column = std::string(of_run ? "v." : "r.") + condition.column;
-  return condition.is_negated ? "coalesce(" + column + " NOT IN (" + list + "), true)" : column + " IN (" + list + ')';
+  return condition.is_negated ? "coalesce(" + column + " NOT IN (" + list + "), true)"
+                              : column + " IN (" + list + ')';
 }
 
 }  // namespace
@@ -61,7 +64,8 @@ std::string sql_of(const Condition& condition, bool of_run) {
 Condition parse_condition(const std::string& text) {
   const std::size_t equals = text.find('=');
   if (equals == std::string::npos || equals == 0 || equals + 1 == text.size()) {
-    throw std::invalid_argument("'" + text + "' is no condition; write COLUMN=VALUE,VALUE or COLUMN!=VALUE");
+    throw std::invalid_argument("'" + text +
+                                "' is no condition; write COLUMN=VALUE,VALUE or COLUMN!=VALUE");
   }
   Condition condition;
   condition.is_negated = text[equals - 1] == '!';
@@ -69,8 +73,8 @@ Condition parse_condition(const std::string& text) {
   std::vector<const char*> known;
   for (const ResultColumn& column : result_columns()) known.push_back(column.name);
   if (std::find(known.begin(), known.end(), condition.column) == known.end()) {
-    throw std::invalid_argument("'" + text + "': the view results has no column '" + condition.column + "'" +
-                                suggestion(condition.column, known));
+    throw std::invalid_argument("'" + text + "': the view results has no column '" +
+                                condition.column + "'" + suggestion(condition.column, known));
   }
   for (std::size_t from = equals + 1; from <= text.size();) {
     const std::size_t comma = std::min(text.find(',', from), text.size());
@@ -91,7 +95,8 @@ std::vector<ResultRow> read_results(Connection& connection, const ResultFilter& 
   if (filter.run_id) statement.bind(++index, *filter.run_id);
   for (const Condition& condition : filter.where) {
     const bool is_text = find_column(condition.column).is_text;
-    for (const std::string& value : condition.values) bind_value(statement, ++index, is_text, value);
+    for (const std::string& value : condition.values)
+      bind_value(statement, ++index, is_text, value);
   }
   if (!filter.identity_prefix.empty()) {
     statement.bind(++index, filter.identity_prefix);
@@ -101,7 +106,8 @@ std::vector<ResultRow> read_results(Connection& connection, const ResultFilter& 
   return read_rows(query);
 }
 
-std::vector<ResultRow> read_results(Connection& connection, std::span<const std::string> identities) {
+std::vector<ResultRow> read_results(Connection& connection,
+                                    std::span<const std::string> identities) {
   if (identities.empty()) return read_results(connection, ResultFilter{});
   SQLite::Statement statement(connection.database(), select_results(false) + " AND r.identity = ?");
   std::vector<ResultRow> rows;

@@ -18,8 +18,8 @@ struct Condition {
   bool is_negated = false;
   std::vector<std::string> values;
 };
-// "model=resnet18,resnet50", "mode!=squant". Throws std::invalid_argument: no such form, or no such column, with the
-// column that was perhaps meant.
+// "model=resnet18,resnet50", "mode!=squant". Throws std::invalid_argument: no such form, or no such
+// column, with the column that was perhaps meant.
 Condition parse_condition(const std::string& text);
 
 struct ResultFilter {
@@ -29,7 +29,9 @@ struct ResultFilter {
 };
 // In the order the jobs were added.
 std::vector<ResultRow> read_results(Connection& connection, const ResultFilter& filter);
-// The rows of these identities in their order, unknown ones left out; empty: all rows in the order they were added.
-std::vector<ResultRow> read_results(Connection& connection, std::span<const std::string> identities);
+// The rows of these identities in their order, unknown ones left out; empty: all rows in the order
+// they were added.
+std::vector<ResultRow> read_results(Connection& connection,
+                                    std::span<const std::string> identities);
 
 }  // namespace squant::results

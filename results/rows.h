@@ -1,5 +1,5 @@
-// The rows of the results database as plain structs: filled by the runner, stored and shown by this room.
-// Columns and meaning: docs/database.md.
+// The rows of the results database as plain structs: filled by the runner, stored and shown by this
+// room. Columns and meaning: docs/database.md.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +28,8 @@ struct RunRow {
   std::string started_at;   // UTC, ISO 8601, milliseconds: 2026-01-31T12:00:00.000Z
   std::string finished_at;  // empty while it runs or after it died
   int exit_code = -1;       // -1 while it runs or after it died
-  std::string uuid;         // 32 hex digits, the same in every database the run is merged into; set by the store
+  std::string
+      uuid;  // 32 hex digits, the same in every database the run is merged into; set by the store
 };
 
 // A worker of one run.
@@ -46,8 +47,9 @@ struct WorkerRow {
 
 // One cell of a matrix on one set of images.
 struct JobRow {
-  std::string identity;     // hex SHA-256 of everything that decides the result
-  std::string evaluation;   // the same without the number of images: tiles are stored under it and shared
+  std::string identity;  // hex SHA-256 of everything that decides the result
+  std::string
+      evaluation;  // the same without the number of images: tiles are stored under it and shared
   std::string config_json;  // what was hashed, canonical JSON
   std::string model;
   std::string bits;         // "float", "w4", "w4a4"
@@ -64,9 +66,11 @@ struct JobRow {
   std::string dataset_name;
   std::string dataset_fingerprint;
   std::int64_t num_images = 0;  // planned
-  std::int64_t chunk = 0;       // images per tile: tiles are [k * chunk, min((k + 1) * chunk, num_images))
+  std::int64_t chunk =
+      0;  // images per tile: tiles are [k * chunk, min((k + 1) * chunk, num_images))
   int numerics_version = 0;
-  std::int64_t dataset_size = 0;  // images of the whole data set: tells a subset from all; 0: unknown
+  std::int64_t dataset_size =
+      0;  // images of the whole data set: tells a subset from all; 0: unknown
 };
 
 struct LayerRow {
@@ -87,9 +91,9 @@ struct PreparationRow {
   std::string evaluation;
   std::int64_t run_id = 0;
   int rank = 0;
-  std::string
-      ranges_json;         // [[min, max], ...] per layer, exact (shortest float round trip); "[]" for float activations
-  double quantize_ms = 0;  // whole model
+  std::string ranges_json;  // [[min, max], ...] per layer, exact (shortest float round trip); "[]"
+                            // for float activations
+  double quantize_ms = 0;   // whole model
   double calibrate_ms = 0;
   std::int64_t num_weights = 0;
   std::string finished_at;
@@ -151,7 +155,8 @@ struct ResultRow {
   std::optional<double> reference_top1_pct;
   std::optional<double> tolerance;
   std::string reference_source;
-  std::string verdict;       // "pass", "fail", "inconclusive", "no reference", "weights differ", "failed", "unfinished"
+  std::string verdict;       // "pass", "fail", "inconclusive", "no reference", "weights differ",
+                             // "failed", "unfinished"
   std::string verdict_text;  // one sentence
   std::optional<double> quantize_ms;
   std::optional<double> images_per_s;  // num_images over the tiles' compute time
@@ -159,7 +164,8 @@ struct ResultRow {
   std::optional<double> calibrate_ms;
   double compute_ms = 0;     // all tiles
   std::string completed_at;  // empty: not complete
-  std::int64_t run_id = 0;   // the run that reference and verdict are of: the latest with a reference, else the latest
+  std::int64_t run_id =
+      0;  // the run that reference and verdict are of: the latest with a reference, else the latest
   std::optional<double> reference_baseline_pct;
   std::int64_t job_id = 0;  // in this database, in the order of addition
 };

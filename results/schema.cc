@@ -28,7 +28,8 @@ std::span<const char* const> migrations() { return kMigrations; }
 const char* views_sql() { return kViewsSql; }
 
 void migrate(SQLite::Database& database, std::span<const char* const> steps) {
-  const auto version = static_cast<std::size_t>(database.execAndGet("PRAGMA user_version").getInt64());
+  const auto version =
+      static_cast<std::size_t>(database.execAndGet("PRAGMA user_version").getInt64());
   if (version == steps.size()) return;
   drop_views(database);
   for (std::size_t step = version; step < steps.size(); ++step) database.exec(steps[step]);

@@ -34,7 +34,8 @@ struct Options {
 };
 
 constexpr const char* kWhereHelp =
-    "Rows whose column of the view results has one of the values: model=resnet18,resnet50, mode!=squant, "
+    "Rows whose column of the view results has one of the values: model=resnet18,resnet50, "
+    "mode!=squant, "
     "num_images=10000; several must all hold";
 
 class Program {
@@ -47,12 +48,15 @@ class Program {
     app->add_option("--db", options_.database, "The results database")->capture_default_str();
   }
   void add_format(CLI::App* app, const std::vector<std::string>& choices) {
-    app->add_option("--format", options_.format, "How to write")->check(CLI::IsMember(choices))->capture_default_str();
+    app->add_option("--format", options_.format, "How to write")
+        ->check(CLI::IsMember(choices))
+        ->capture_default_str();
   }
   void add_selection(CLI::App* app) {
     app->add_option("--where", options_.selection.where, kWhereHelp)->take_all();
-    app->add_option("--run", options_.selection.run,
-                    "Only the jobs of this run, with its references and verdicts: a number or 'last'");
+    app->add_option(
+        "--run", options_.selection.run,
+        "Only the jobs of this run, with its references and verdicts: a number or 'last'");
   }
   void add_commands();
   std::unique_ptr<Connection> open() const { return Connection::open_reader(options_.database); }
@@ -64,7 +68,8 @@ class Program {
 
   CLI::App app_{
       "Shows, compares and checks what squant-sweep stored.\n"
-      "Exit code: 0 good; 1 a verdict failed, something differs or is damaged; 2 wrong use; 3 work is left.",
+      "Exit code: 0 good; 1 a verdict failed, something differs or is damaged; 2 wrong use; 3 work "
+      "is left.",
       "squant-results"};
   Options options_;
   std::function<int()> action_;
@@ -73,7 +78,8 @@ class Program {
   TerminalStyle style_ = TerminalStyle::detect(STDOUT_FILENO);
 };
 
-CLI::App* Program::command(const std::string& name, const std::string& help, std::function<int()> action) {
+CLI::App* Program::command(const std::string& name, const std::string& help,
+                           std::function<int()> action) {
   CLI::App* const app = app_.add_subcommand(name, help);
   app->callback([this, action = std::move(action)] { action_ = action; });
   return app;
@@ -99,8 +105,8 @@ int Program::merge() {
   for (const std::string& from : options_.from) {
     const MergeReport report = merge_database(into.connection(), into.generation(), from);
     if (report.conflicts.empty()) {
-      std::cout << from << ": " << report.num_runs << " runs, " << report.num_jobs << " jobs, " << report.num_tiles
-                << " tiles were new\n";
+      std::cout << from << ": " << report.num_runs << " runs, " << report.num_jobs << " jobs, "
+                << report.num_tiles << " tiles were new\n";
       continue;
     }
     has_conflicts = true;
@@ -114,7 +120,8 @@ int Program::merge() {
 
 int Program::explain_results() {
   const auto a = open();
-  const auto b = Connection::open_reader(options_.other_database.empty() ? options_.database : options_.other_database);
+  const auto b = Connection::open_reader(options_.other_database.empty() ? options_.database
+                                                                         : options_.other_database);
   return explain(*a, options_.a, *b, options_.b, output());
 }
 
@@ -131,24 +138,30 @@ void Program::add_commands() {
   add_selection(app);
   add_format(app, shown);
 
-  app = command(
-      "compare",
-      "Do two sets of results agree? Each is FILE, FILE@RUN, @RUN of --db, a reference file (.json), or "
-      "'paper': the reference values stored with the other side",
-      [this] { return compare_command(options_.a, options_.b, options_.database, options_.compare, output()); });
+  app = command("compare",
+                "Do two sets of results agree? Each is FILE, FILE@RUN, @RUN of --db, a reference "
+                "file (.json), or "
+                "'paper': the reference values stored with the other side",
+                [this] {
+                  return compare_command(options_.a, options_.b, options_.database,
+                                         options_.compare, output());
+                });
   app->add_option("A", options_.a, "The first set")->required();
   app->add_option("B", options_.b, "The second set")->required();
   add_database(app);
   app->add_option("--tolerance", options_.compare.tolerance_pct,
-                  "Percentage points of top-1 that rows without a common digest may differ by; against 'paper' or a "
+                  "Percentage points of top-1 that rows without a common digest may differ by; "
+                  "against 'paper' or a "
                   "reference file the default is the reference's own")
       ->check(CLI::Range(0.0, 100.0));
-  app->add_flag("--common", options_.compare.common_only, "Leave out rows that are on one side only or unfinished");
+  app->add_flag("--common", options_.compare.common_only,
+                "Leave out rows that are on one side only or unfinished");
   add_format(app, shown);
 
   app = command("query", "Answer one SQL statement that reads",
                 [this] { return query_sql(*open(), options_.sql, output()); });
-  app->add_option("SQL", options_.sql, "For example: \"SELECT model, top1_pct FROM results WHERE bits = 'w4a4'\"")
+  app->add_option("SQL", options_.sql,
+                  "For example: \"SELECT model, top1_pct FROM results WHERE bits = 'w4a4'\"")
       ->required();
   add_database(app);
   add_format(app, shown);
@@ -158,8 +171,10 @@ void Program::add_commands() {
   add_database(app);
   add_format(app, shown);
 
-  app = command("status", "Done, failed and left of a run. Exit code: 3 work is left, 1 something failed, else 0",
-                [this] { return show_status(*open(), options_.run, output()); });
+  app = command(
+      "status",
+      "Done, failed and left of a run. Exit code: 3 work is left, 1 something failed, else 0",
+      [this] { return show_status(*open(), options_.run, output()); });
   app->add_option("--run", options_.run, "A number, 'last' or 'all'")->capture_default_str();
   add_database(app);
   add_format(app, shown);
@@ -172,26 +187,33 @@ void Program::add_commands() {
   exported.emplace_back("junit");
   add_format(app, exported);
 
-  app =
-      command("merge", "Brings the results of other databases into one. Exit code 1: the same job came out differently",
-              [this] { return merge(); });
-  app->add_option("INTO", options_.into, "The database to write; made if it is not there")->required();
+  app = command("merge",
+                "Brings the results of other databases into one. Exit code 1: the same job came "
+                "out differently",
+                [this] { return merge(); });
+  app->add_option("INTO", options_.into, "The database to write; made if it is not there")
+      ->required();
   app->add_option("FROM", options_.from, "The databases to read")->required();
-  app->add_flag("--takeover", options_.takeover, "Take the lock of a writer whose heartbeat is over a minute old");
+  app->add_flag("--takeover", options_.takeover,
+                "Take the lock of a writer whose heartbeat is over a minute old");
 
-  app = command("explain", "What differs between two results, and why", [this] { return explain_results(); });
-  app->add_option("A", options_.a, "\"MODEL BITS MODE\" or the first digits of the column identity")->required();
+  app = command("explain", "What differs between two results, and why",
+                [this] { return explain_results(); });
+  app->add_option("A", options_.a, "\"MODEL BITS MODE\" or the first digits of the column identity")
+      ->required();
   app->add_option("B", options_.b, "The other result")->required();
   add_database(app);
   app->add_option("--other-db", options_.other_database, "Where B is, if not in --db");
   add_format(app, shown);
 
-  app = command("doctor",
-                "Checks the file and its sums; says what is missing and which command fills it. Exit code: 1 "
-                "damaged, 3 work is left, else 0",
-                [this] { return diagnose_database(); });
+  app = command(
+      "doctor",
+      "Checks the file and its sums; says what is missing and which command fills it. Exit code: 1 "
+      "damaged, 3 work is left, else 0",
+      [this] { return diagnose_database(); });
   add_database(app);
-  app->add_flag("--migrate", options_.migrate, "Bring an older database to this program's schema first");
+  app->add_flag("--migrate", options_.migrate,
+                "Bring an older database to this program's schema first");
   app->add_flag("--takeover", options_.takeover, "With --migrate: as in merge");
   add_format(app, shown);
 }
@@ -199,7 +221,8 @@ void Program::add_commands() {
 int Program::run(int argc, char** argv) {
   app_.require_subcommand(1);
   app_.set_version_flag("--version", std::string("squant-results " SQUANT_VERSION ", schema ") +
-                                         std::to_string(kSchemaVersion) + ", SQLite " + sqlite_version());
+                                         std::to_string(kSchemaVersion) + ", SQLite " +
+                                         sqlite_version());
   add_commands();
   try {
     app_.parse(argc, argv);

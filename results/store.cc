@@ -31,8 +31,8 @@ std::string random_uuid() {
 std::string or_now(const std::string& time) { return time.empty() ? utc_now() : time; }
 
 std::string tile_name(const TileRow& tile) {
-  return "images [" + std::to_string(tile.first) + ", " + std::to_string(tile.first + tile.count) + ") of evaluation " +
-         tile.evaluation;
+  return "images [" + std::to_string(tile.first) + ", " + std::to_string(tile.first + tile.count) +
+         ") of evaluation " + tile.evaluation;
 }
 
 std::string counts_text(const TileRow& tile) {
@@ -64,12 +64,14 @@ class SqliteStore final : public Store {
  private:
   Query query(const char* sql) { return Query(connection_->statement(sql)); }
 
-  // One transaction that only the lock's owner may make: `body` in it, durable on return, or nothing of it at all.
+  // One transaction that only the lock's owner may make: `body` in it, durable on return, or
+  // nothing of it at all.
   template <typename Body>
   void write(std::string_view purpose, Body&& body) {
     const std::lock_guard guard(mutex_);
     if (!writer_) {
-      throw StoreError(connection_->path() + ": cannot " + std::string(purpose) + ": it was opened for reading");
+      throw StoreError(connection_->path() + ": cannot " + std::string(purpose) +
+                       ": it was opened for reading");
     }
     connection_->write(purpose, [&] {
       refresh_heartbeat(*connection_, writer_->generation());
@@ -109,12 +111,14 @@ std::int64_t SqliteStore::begin_run(const RunRow& run) {
   std::int64_t run_id = 0;
   write("begin a run", [&] {
     query(
-        "INSERT INTO run (uuid, experiment_name, experiment_path, experiment_json, command_line, git_commit,"
+        "INSERT INTO run (uuid, experiment_name, experiment_path, experiment_json, command_line, "
+        "git_commit,"
         " git_dirty, version, compiler, libraries, host, user, slurm_job, world_size, started_at)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
         .bind(run.uuid.empty() ? random_uuid() : run.uuid, run.experiment_name, run.experiment_path,
-              run.experiment_json, run.command_line, run.git_commit, run.git_dirty, run.version, run.compiler,
-              run.libraries, run.host, run.user, run.slurm_job, run.world_size, or_now(run.started_at))
+              run.experiment_json, run.command_line, run.git_commit, run.git_dirty, run.version,
+              run.compiler, run.libraries, run.host, run.user, run.slurm_job, run.world_size,
+              or_now(run.started_at))
         .run();
     run_id = connection_->database().getLastInsertRowid();
   });
@@ -123,18 +127,22 @@ std::int64_t SqliteStore::begin_run(const RunRow& run) {
 
 void SqliteStore::finish_run(std::int64_t run_id, int exit_code) {
   write("finish a run", [&] {
-    query("UPDATE run SET finished_at = ?, exit_code = ? WHERE run_id = ?").bind(utc_now(), exit_code, run_id).run();
+    query("UPDATE run SET finished_at = ?, exit_code = ? WHERE run_id = ?")
+        .bind(utc_now(), exit_code, run_id)
+        .run();
   });
 }
 
 void SqliteStore::add_worker(const WorkerRow& worker) {
   write("add a worker", [&] {
     query(
-        "INSERT INTO worker VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET host = excluded.host,"
+        "INSERT INTO worker VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET host = "
+        "excluded.host,"
         " pid = excluded.pid, device = excluded.device, device_name = excluded.device_name,"
-        " device_uuid = excluded.device_uuid, driver = excluded.driver, num_threads = excluded.num_threads")
-        .bind(worker.run_id, worker.rank, worker.host, worker.pid, worker.device, worker.device_name,
-              worker.device_uuid, worker.driver, worker.num_threads)
+        " device_uuid = excluded.device_uuid, driver = excluded.driver, num_threads = "
+        "excluded.num_threads")
+        .bind(worker.run_id, worker.rank, worker.host, worker.pid, worker.device,
+              worker.device_name, worker.device_uuid, worker.driver, worker.num_threads)
         .run();
   });
 }
@@ -152,7 +160,8 @@ std::optional<std::int64_t> SqliteStore::find_evaluation(const std::string& eval
 std::int64_t SqliteStore::need_evaluation(const std::string& evaluation) {
   const auto id = find_evaluation(evaluation);
   if (!id) {
-    throw StoreError(connection_->path() + ": evaluation " + evaluation + " is unknown; add_jobs() comes first");
+    throw StoreError(connection_->path() + ": evaluation " + evaluation +
+                     " is unknown; add_jobs() comes first");
   }
   return *id;
 }
@@ -160,22 +169,26 @@ std::int64_t SqliteStore::need_evaluation(const std::string& evaluation) {
 std::int64_t SqliteStore::need_job(const std::string& identity) {
   Query found = query("SELECT job_id FROM job WHERE identity = ?");
   if (!found.bind(identity).step()) {
-    throw StoreError(connection_->path() + ": job " + identity + " is unknown; add_jobs() comes first");
+    throw StoreError(connection_->path() + ": job " + identity +
+                     " is unknown; add_jobs() comes first");
   }
   return found.integer(0);
 }
 
 std::int64_t SqliteStore::insert_evaluation(const JobRow& job) {
   query(
-      "INSERT INTO evaluation (evaluation, model, bits, weight_bits, activation_bits, mode, rounding, sigma,"
-      " calibration_images, engine, checkpoint_sha256, checkpoint_note, dataset_name, dataset_fingerprint,"
+      "INSERT INTO evaluation (evaluation, model, bits, weight_bits, activation_bits, mode, "
+      "rounding, sigma,"
+      " calibration_images, engine, checkpoint_sha256, checkpoint_note, dataset_name, "
+      "dataset_fingerprint,"
       " dataset_size, numerics_version) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
       " ON CONFLICT (evaluation) DO UPDATE SET"
       " checkpoint_note = iif(checkpoint_note = '', excluded.checkpoint_note, checkpoint_note),"
       " dataset_size = max(dataset_size, excluded.dataset_size)")
-      .bind(job.evaluation, job.model, job.bits, job.weight_bits, job.activation_bits, job.mode, job.rounding,
-            job.sigma, job.calibration_images, job.engine, job.checkpoint_sha256, job.checkpoint_note, job.dataset_name,
-            job.dataset_fingerprint, job.dataset_size, job.numerics_version)
+      .bind(job.evaluation, job.model, job.bits, job.weight_bits, job.activation_bits, job.mode,
+            job.rounding, job.sigma, job.calibration_images, job.engine, job.checkpoint_sha256,
+            job.checkpoint_note, job.dataset_name, job.dataset_fingerprint, job.dataset_size,
+            job.numerics_version)
       .run();
   Query found = query("SELECT evaluation_id FROM evaluation WHERE evaluation = ?");
   found.bind(job.evaluation).step();
@@ -193,7 +206,8 @@ std::int64_t SqliteStore::insert_or_update_job(const JobRow& job) {
     if (found.bind(job.identity).step()) {
       if (found.integer(3) != evaluation_id || found.integer(4) != job.num_images) {
         throw StoreError(connection_->path() + ": job " + job.identity +
-                         " is stored with another evaluation or number of images: its identity does not cover them");
+                         " is stored with another evaluation or number of images: its identity "
+                         "does not cover them");
       }
       const bool is_complete = found.integer(2) != 0;
       stored.job_id = found.integer(0);
@@ -203,7 +217,9 @@ std::int64_t SqliteStore::insert_or_update_job(const JobRow& job) {
   if (stored.job_id != 0) {
     query("UPDATE job SET chunk = ? WHERE job_id = ?").bind(job.chunk, stored.job_id).run();
   } else {
-    query("INSERT INTO job (identity, evaluation_id, num_images, chunk, config_json) VALUES (?, ?, ?, ?, ?)")
+    query(
+        "INSERT INTO job (identity, evaluation_id, num_images, chunk, config_json) VALUES (?, ?, "
+        "?, ?, ?)")
         .bind(job.identity, evaluation_id, job.num_images, job.chunk, job.config_json)
         .run();
     stored.job_id = connection_->database().getLastInsertRowid();
@@ -219,9 +235,11 @@ void SqliteStore::add_jobs(std::int64_t run_id, std::span<const PlannedJob> jobs
       const std::int64_t job_id = insert_or_update_job(planned.job);
       const auto& reference = planned.reference;
       query(
-          "INSERT INTO run_job (job_id, run_id, checkpoint_path, reference_top1_pct, tolerance, reference_source,"
+          "INSERT INTO run_job (job_id, run_id, checkpoint_path, reference_top1_pct, tolerance, "
+          "reference_source,"
           " reference_baseline_pct) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
-          " checkpoint_path = excluded.checkpoint_path, reference_top1_pct = excluded.reference_top1_pct,"
+          " checkpoint_path = excluded.checkpoint_path, reference_top1_pct = "
+          "excluded.reference_top1_pct,"
           " tolerance = excluded.tolerance, reference_source = excluded.reference_source,"
           " reference_baseline_pct = excluded.reference_baseline_pct")
           .bind(job_id, run_id, planned.job.checkpoint_path,
@@ -242,19 +260,22 @@ void SqliteStore::add_preparation(const PreparationRow& preparation) {
       Query found = query("SELECT ranges_json FROM preparation WHERE evaluation_id = ?");
       if (found.bind(evaluation_id).step()) {
         if (found.text(0) == preparation.ranges_json) return;
-        throw StoreConflict(connection_->path() + ": evaluation " + preparation.evaluation +
-                            " is prepared already, with other activation ranges: hardware or software fault");
+        throw StoreConflict(
+            connection_->path() + ": evaluation " + preparation.evaluation +
+            " is prepared already, with other activation ranges: hardware or software fault");
       }
     }
     query("INSERT INTO preparation VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
-        .bind(evaluation_id, preparation.run_id, preparation.rank, preparation.ranges_json, preparation.quantize_ms,
-              preparation.calibrate_ms, preparation.num_weights, or_now(preparation.finished_at))
+        .bind(evaluation_id, preparation.run_id, preparation.rank, preparation.ranges_json,
+              preparation.quantize_ms, preparation.calibrate_ms, preparation.num_weights,
+              or_now(preparation.finished_at))
         .run();
     for (const LayerRow& layer : preparation.layers) {
       query("INSERT INTO layer VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
-          .bind(evaluation_id, layer.layer, layer.name, layer.out, layer.in, layer.kernel, layer.quantize_ms,
-                layer.squared_error, layer.max_kernel_error, layer.max_channel_error, layer.range_min, layer.range_max,
-                layer.sum_bound, layer.kernel_kind)
+          .bind(evaluation_id, layer.layer, layer.name, layer.out, layer.in, layer.kernel,
+                layer.quantize_ms, layer.squared_error, layer.max_kernel_error,
+                layer.max_channel_error, layer.range_min, layer.range_max, layer.sum_bound,
+                layer.kernel_kind)
           .run();
     }
     for (const StoredJob& job : ledger_.jobs_of(evaluation_id)) {
@@ -266,9 +287,11 @@ void SqliteStore::add_preparation(const PreparationRow& preparation) {
 // --- tiles and their sums
 
 bool SqliteStore::insert_tile(std::int64_t evaluation_id, const TileRow& tile) {
-  return query("INSERT INTO tile VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING")
-             .bind(evaluation_id, tile.first, tile.count, tile.num_top1, tile.num_top5, tile.num_broken, tile.digest,
-                   tile.run_id, tile.rank, tile.compute_ms, tile.load_ms, or_now(tile.finished_at))
+  return query(
+             "INSERT INTO tile VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING")
+             .bind(evaluation_id, tile.first, tile.count, tile.num_top1, tile.num_top5,
+                   tile.num_broken, tile.digest, tile.run_id, tile.rank, tile.compute_ms,
+                   tile.load_ms, or_now(tile.finished_at))
              .run() == 1;
 }
 
@@ -284,14 +307,15 @@ void SqliteStore::check_stored_tile(std::int64_t evaluation_id, const TileRow& t
   stored.num_broken = found.integer(2);
   stored.digest = found.optional_text(3);
   if (!stored.digest && !tile.digest) return;
-  if (stored.digest == tile.digest && stored.num_top1 == tile.num_top1 && stored.num_top5 == tile.num_top5 &&
-      stored.num_broken == tile.num_broken) {
+  if (stored.digest == tile.digest && stored.num_top1 == tile.num_top1 &&
+      stored.num_top5 == tile.num_top5 && stored.num_broken == tile.num_broken) {
     return;
   }
-  throw StoreConflict(connection_->path() + ": " + tile_name(tile) + " came out differently: stored by run " +
-                      found.text(4) + " rank " + found.text(5) + " are " + counts_text(stored) + "; run " +
-                      std::to_string(tile.run_id) + " rank " + std::to_string(tile.rank) + " got " + counts_text(tile) +
-                      ": hardware or software fault, nothing of this batch was stored");
+  throw StoreConflict(
+      connection_->path() + ": " + tile_name(tile) + " came out differently: stored by run " +
+      found.text(4) + " rank " + found.text(5) + " are " + counts_text(stored) + "; run " +
+      std::to_string(tile.run_id) + " rank " + std::to_string(tile.rank) + " got " +
+      counts_text(tile) + ": hardware or software fault, nothing of this batch was stored");
 }
 
 void SqliteStore::commit_tiles(std::span<const TileRow> tiles) {
@@ -329,9 +353,11 @@ void SqliteStore::commit_tiles(std::span<const TileRow> tiles) {
 
 void SqliteStore::add_failure(const FailureRow& failure) {
   write("add a failure", [&] {
-    query("INSERT INTO failure (job_id, run_id, rank, reason, log_tail, failed_at) VALUES (?, ?, ?, ?, ?, ?)")
-        .bind(need_job(failure.identity), failure.run_id, failure.rank, failure.reason, failure.log_tail,
-              or_now(failure.failed_at))
+    query(
+        "INSERT INTO failure (job_id, run_id, rank, reason, log_tail, failed_at) VALUES (?, ?, ?, "
+        "?, ?, ?)")
+        .bind(need_job(failure.identity), failure.run_id, failure.rank, failure.reason,
+              failure.log_tail, or_now(failure.failed_at))
         .run();
   });
 }
@@ -340,7 +366,8 @@ void SqliteStore::heartbeat() {
   write("refresh the heartbeat", [] {});
 }
 
-void SqliteStore::update_verdicts(std::int64_t /*run_id*/, std::span<const std::string> identities) {
+void SqliteStore::update_verdicts(std::int64_t /*run_id*/,
+                                  std::span<const std::string> identities) {
   write("update verdicts", [&] {
     for (const std::string& identity : identities) ledger_.judge_job(need_job(identity));
   });
@@ -357,7 +384,8 @@ void SqliteStore::forget(std::span<const std::string> identities) {
         evaluation_id = found.integer(0);
       }
       query(
-          "DELETE FROM tile WHERE evaluation_id = ?1 AND EXISTS (SELECT 1 FROM job j WHERE j.job_id = ?2"
+          "DELETE FROM tile WHERE evaluation_id = ?1 AND EXISTS (SELECT 1 FROM job j WHERE "
+          "j.job_id = ?2"
           " AND first % j.chunk = 0 AND count = min(j.chunk, j.num_images - first))")
           .bind(evaluation_id, job_id)
           .run();
@@ -376,12 +404,14 @@ JobState SqliteStore::job_state(const JobRow& job) {
     JobState state;
     bool is_complete = false;
     {
-      Query found = query("SELECT completed_at IS NOT NULL FROM job JOIN total USING (job_id) WHERE identity = ?");
+      Query found = query(
+          "SELECT completed_at IS NOT NULL FROM job JOIN total USING (job_id) WHERE identity = ?");
       if (found.bind(job.identity).step()) is_complete = found.integer(0) != 0;
     }
     const std::optional<std::int64_t> evaluation_id = find_evaluation(job.evaluation);
     if (!evaluation_id) return state;
-    if (job.num_images > 0 && job.chunk <= 0) throw StoreError("job " + job.identity + " has no chunk size");
+    if (job.num_images > 0 && job.chunk <= 0)
+      throw StoreError("job " + job.identity + " has no chunk size");
     if (is_complete) {
       for (std::int64_t first = 0; first < job.num_images; first += job.chunk) {
         state.finished.push_back({first, std::min(job.chunk, job.num_images - first)});
@@ -431,7 +461,8 @@ std::vector<RunRow> SqliteStore::runs() {
   return read("read runs", [&] {
     std::vector<RunRow> rows;
     Query run = query(
-        "SELECT run_id, experiment_name, experiment_path, experiment_json, command_line, git_commit,"
+        "SELECT run_id, experiment_name, experiment_path, experiment_json, command_line, "
+        "git_commit,"
         " git_dirty, version, compiler, libraries, host, user, slurm_job, world_size, started_at,"
         " coalesce(finished_at, ''), coalesce(exit_code, -1), uuid FROM run ORDER BY run_id");
     while (run.step()) {

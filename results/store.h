@@ -1,6 +1,7 @@
-// The results database: one SQLite file, one writer (the coordinator), each tile durable when commit() returns.
-// On a local disk it uses WAL; on a network file system a rollback journal and exclusive locking (statfs decides).
-// Every function throws StoreError, with the path, the statement's purpose and SQLite's own text.
+// The results database: one SQLite file, one writer (the coordinator), each tile durable when
+// commit() returns. On a local disk it uses WAL; on a network file system a rollback journal and
+// exclusive locking (statfs decides). Every function throws StoreError, with the path, the
+// statement's purpose and SQLite's own text.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +20,8 @@ class StoreError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
-// The database belongs to another live coordinator; the message says which host, pid, start and heartbeat.
+// The database belongs to another live coordinator; the message says which host, pid, start and
+// heartbeat.
 class StoreLocked : public StoreError {
  public:
   using StoreError::StoreError;
@@ -29,14 +31,15 @@ class StoreIncompatible : public StoreError {
  public:
   using StoreError::StoreError;
 };
-// The disk is full or the quota is used up: nothing of the batch was written, it may be tried again.
+// The disk is full or the quota is used up: nothing of the batch was written, it may be tried
+// again.
 class StoreFull : public StoreError {
  public:
   using StoreError::StoreError;
 };
 
-// A result contradicts the one that is stored for the same images: a hardware or software fault. Nothing of the batch
-// was written.
+// A result contradicts the one that is stored for the same images: a hardware or software fault.
+// Nothing of the batch was written.
 class StoreConflict : public StoreError {
  public:
   using StoreError::StoreError;
@@ -52,7 +55,8 @@ struct TileRange {
 
 // What is known of a job before anything runs.
 struct JobState {
-  // Tiles of this job's grid that are stored, ascending. All of them where the same job is complete, on any grid.
+  // Tiles of this job's grid that are stored, ascending. All of them where the same job is
+  // complete, on any grid.
   std::vector<TileRange> finished;
   std::optional<PreparationRow> preparation;  // without layers
   std::optional<FailureRow> failure;          // the last one, if no later result cleared it
@@ -61,9 +65,10 @@ struct JobState {
 // Thread-safe; calls wait for each other.
 class Store {
  public:
-  // Creates the file and schema if need be, migrates an older one, and takes the writer's lock: a lock row with host,
-  // pid, start and heartbeat, and a fencing generation that every commit checks. A lock whose process is dead on this
-  // host, or (with `takeover`) whose heartbeat is older than 60 s, is replaced.
+  // Creates the file and schema if need be, migrates an older one, and takes the writer's lock: a
+  // lock row with host, pid, start and heartbeat, and a fencing generation that every commit
+  // checks. A lock whose process is dead on this host, or (with `takeover`) whose heartbeat is
+  // older than 60 s, is replaced.
   static std::unique_ptr<Store> open_writer(const std::string& path, bool takeover = false);
   // Read-only; never creates, never blocks a writer.
   static std::unique_ptr<Store> open_reader(const std::string& path);
@@ -73,8 +78,9 @@ class Store {
   virtual std::int64_t begin_run(const RunRow& run) = 0;
   virtual void finish_run(std::int64_t run_id, int exit_code) = 0;
   virtual void add_worker(const WorkerRow& worker) = 0;
-  // Inserts what is new (by identity) and links every job to the run, with the value it is to be compared with. A
-  // complete job keeps the grid it was evaluated on, another one takes the grid of the newest plan.
+  // Inserts what is new (by identity) and links every job to the run, with the value it is to be
+  // compared with. A complete job keeps the grid it was evaluated on, another one takes the grid of
+  // the newest plan.
   struct PlannedJob {
     JobRow job;
     std::optional<ReferenceValue> reference;
@@ -82,19 +88,21 @@ class Store {
   virtual void add_jobs(std::int64_t run_id, std::span<const PlannedJob> jobs) = 0;
   // Throws StoreConflict where the evaluation is prepared already, with other ranges.
   virtual void add_preparation(const PreparationRow& preparation) = 0;
-  // All or nothing, durable on return. A tile that is stored already with the same counts and digest is ignored; with
-  // another digest: throws StoreConflict that says so; without digest the first one stays.
-  // Partial tiles that a larger one of the same start covers stay; each job reads only tiles of its own grid.
-  // Run and rank must be known by begin_run() and add_worker(). Jobs that become complete are judged here, and a float
-  // job's completion judges again those it is the baseline of.
+  // All or nothing, durable on return. A tile that is stored already with the same counts and
+  // digest is ignored; with another digest: throws StoreConflict that says so; without digest the
+  // first one stays. Partial tiles that a larger one of the same start covers stay; each job reads
+  // only tiles of its own grid. Run and rank must be known by begin_run() and add_worker(). Jobs
+  // that become complete are judged here, and a float job's completion judges again those it is the
+  // baseline of.
   virtual void commit_tiles(std::span<const TileRow> tiles) = 0;
   // The failure stands until the job is complete or a later run commits a tile of it.
   virtual void add_failure(const FailureRow& failure) = 0;
-  virtual void heartbeat() = 0;  // refreshes the lock row; throws StoreLocked when the lock was taken over
+  virtual void
+  heartbeat() = 0;  // refreshes the lock row; throws StoreLocked when the lock was taken over
   // Recomputes and stores the verdicts of these jobs (identities), for every run they are part of.
   virtual void update_verdicts(std::int64_t run_id, std::span<const std::string> identities) = 0;
-  // Forgets tiles and preparation of these jobs, so that they are computed again (--force). Jobs that share tiles with
-  // them become unfinished.
+  // Forgets tiles and preparation of these jobs, so that they are computed again (--force). Jobs
+  // that share tiles with them become unfinished.
   virtual void forget(std::span<const std::string> identities) = 0;
 
   // --- both sides

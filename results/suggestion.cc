@@ -36,7 +36,8 @@ std::string suggestion(const std::string& word, std::span<const char* const> kno
     }
     all += (all.empty() ? "" : ", ") + std::string(candidate);
   }
-  return nearest != nullptr ? std::string("; did you mean '") + nearest + "'?" : "; known are " + all;
+  return nearest != nullptr ? std::string("; did you mean '") + nearest + "'?"
+                            : "; known are " + all;
 }
 
 }  // namespace squant::results

@@ -6,7 +6,8 @@
 
 namespace squant::results {
 
-// The end of a message: "; did you mean 'tolerance'?" where one of the known words is near, else "; known are a, b, c".
+// The end of a message: "; did you mean 'tolerance'?" where one of the known words is near, else ";
+// known are a, b, c".
 std::string suggestion(const std::string& word, std::span<const char* const> known);
 
 }  // namespace squant::results

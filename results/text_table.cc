@@ -20,7 +20,8 @@ using Tone = TextTable::Tone;
 
 bool is_number(const Cell& cell) { return cell.type == Type::kInteger || cell.type == Type::kReal; }
 
-// Numbers stand to the right; a column counts as numbers if it holds nothing else, and something at all.
+// Numbers stand to the right; a column counts as numbers if it holds nothing else, and something at
+// all.
 std::vector<bool> number_columns(const TextTable& table) {
   std::vector<bool> numbers(table.columns.size(), false);
   for (std::size_t column = 0; column < numbers.size(); ++column) {
@@ -36,8 +37,9 @@ std::vector<bool> number_columns(const TextTable& table) {
 
 // Code points that take a place of their own: everything but UTF-8's continuation bytes.
 std::size_t display_width(const std::string& text) {
-  return static_cast<std::size_t>(
-      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; }));
+  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U;
+  }));
 }
 
 std::string without_controls(const std::string& text) {
@@ -81,11 +83,13 @@ void print_aligned(std::ostream& out, const TextTable& table, TerminalStyle styl
   std::vector<std::vector<std::string>> lines{table.columns};
   for (const auto& row : table.rows) {
     auto& line = lines.emplace_back();
-    for (const Cell& cell : row) line.push_back(cell.type == Type::kNull ? "-" : without_controls(cell.text));
+    for (const Cell& cell : row)
+      line.push_back(cell.type == Type::kNull ? "-" : without_controls(cell.text));
   }
   std::vector<std::size_t> widths(num_columns, 0);
   for (const auto& line : lines) {
-    for (std::size_t c = 0; c < num_columns; ++c) widths[c] = std::max(widths[c], display_width(line[c]));
+    for (std::size_t c = 0; c < num_columns; ++c)
+      widths[c] = std::max(widths[c], display_width(line[c]));
   }
   for (std::size_t r = 0; r < lines.size(); ++r) {
     std::string text;
@@ -99,7 +103,8 @@ void print_aligned(std::ostream& out, const TextTable& table, TerminalStyle styl
     }
     out << text << '\n';
     if (r > 0) continue;
-    for (std::size_t c = 0; c < num_columns; ++c) out << (c == 0 ? "" : "  ") << std::string(widths[c], '-');
+    for (std::size_t c = 0; c < num_columns; ++c)
+      out << (c == 0 ? "" : "  ") << std::string(widths[c], '-');
     out << '\n';
   }
 }
@@ -113,7 +118,8 @@ std::string csv_field(const std::string& text) {
 
 void print_csv(std::ostream& out, const TextTable& table) {
   const auto separator = [](std::size_t column) { return column == 0 ? "" : ","; };
-  for (std::size_t c = 0; c < table.columns.size(); ++c) out << separator(c) << csv_field(table.columns[c]);
+  for (std::size_t c = 0; c < table.columns.size(); ++c)
+    out << separator(c) << csv_field(table.columns[c]);
   out << '\n';
   for (const auto& row : table.rows) {
     for (std::size_t c = 0; c < row.size(); ++c) out << separator(c) << csv_field(row[c].text);
@@ -132,7 +138,9 @@ void print_json(std::ostream& out, const TextTable& table) {
     for (std::size_t c = 0; c < table.columns.size(); ++c) {
       const Cell& cell = table.rows[r][c];
       out << (c == 0 ? "" : ", ") << json_string(table.columns[c]) << ": ";
-      out << (cell.type == Type::kNull ? "null" : is_number(cell) ? cell.text : json_string(cell.text));
+      out << (cell.type == Type::kNull ? "null"
+              : is_number(cell)        ? cell.text
+                                       : json_string(cell.text));
     }
     out << '}';
   }
@@ -142,7 +150,8 @@ void print_json(std::ostream& out, const TextTable& table) {
 void print_markdown(std::ostream& out, const TextTable& table) {
   const auto escape = [](const std::string& text) {
     std::string escaped;
-    for (const char c : without_controls(text)) escaped += c == '|' ? std::string("\\|") : std::string(1, c);
+    for (const char c : without_controls(text))
+      escaped += c == '|' ? std::string("\\|") : std::string(1, c);
     return escaped;
   };
   const std::vector<bool> numbers = number_columns(table);
@@ -198,7 +207,8 @@ void print_latex(std::ostream& out, const TextTable& table) {
   };
   print_line(table.columns.size(), [&](std::size_t c) { return table.columns[c]; });
   out << "\\midrule\n";
-  for (const auto& row : table.rows) print_line(row.size(), [&](std::size_t c) { return row[c].text; });
+  for (const auto& row : table.rows)
+    print_line(row.size(), [&](std::size_t c) { return row[c].text; });
   out << "\\bottomrule\n\\end{tabular}\n";
 }
 
@@ -208,14 +218,16 @@ Format parse_format(const std::string& name) {
   constexpr std::array kNames = {"table", "csv", "json", "markdown", "latex", "junit"};
   const auto found = std::find(kNames.begin(), kNames.end(), name);
   if (found != kNames.end()) return static_cast<Format>(found - kNames.begin());
-  throw std::invalid_argument("unknown format '" + name + "'; known: table, csv, json, markdown, latex, junit");
+  throw std::invalid_argument("unknown format '" + name +
+                              "'; known: table, csv, json, markdown, latex, junit");
 }
 
 TerminalStyle TerminalStyle::detect(int descriptor) {
   const char* const no_color = std::getenv("NO_COLOR");
   const char* const term = std::getenv("TERM");
   const bool is_dumb = term == nullptr || std::string(term) == "dumb";
-  return {.color = ::isatty(descriptor) == 1 && (no_color == nullptr || *no_color == '\0') && !is_dumb};
+  return {.color =
+              ::isatty(descriptor) == 1 && (no_color == nullptr || *no_color == '\0') && !is_dumb};
 }
 
 Cell TextTable::cell(double value) {

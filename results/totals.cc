@@ -32,14 +32,18 @@ std::string add_digests(const std::string& a, const std::string& b) {
   const Halves x = parse_digest(a);
   const Halves y = parse_digest(b);
   std::array<char, 33> text{};
-  std::snprintf(text.data(), text.size(), "%016llx%016llx", static_cast<unsigned long long>(x.high + y.high),
+  std::snprintf(text.data(), text.size(), "%016llx%016llx",
+                static_cast<unsigned long long>(x.high + y.high),
                 static_cast<unsigned long long>(x.low + y.low));
   return text.data();
 }
 
-std::string normal_digest(const std::string& digest) { return add_digests(digest, std::string(32, '0')); }
+std::string normal_digest(const std::string& digest) {
+  return add_digests(digest, std::string(32, '0'));
+}
 
-bool is_on_grid(std::int64_t first, std::int64_t count, std::int64_t chunk, std::int64_t num_images) {
+bool is_on_grid(std::int64_t first, std::int64_t count, std::int64_t chunk,
+                std::int64_t num_images) {
   return chunk > 0 && first % chunk == 0 && count == std::min(chunk, num_images - first);
 }
 
@@ -47,7 +51,8 @@ void Totals::add(const TileRow& tile) {
   if (num_tiles == 0) {
     digest = tile.digest;
   } else {
-    digest = digest && tile.digest ? std::optional(add_digests(*digest, *tile.digest)) : std::nullopt;
+    digest =
+        digest && tile.digest ? std::optional(add_digests(*digest, *tile.digest)) : std::nullopt;
   }
   ++num_tiles;
   num_images += tile.count;

@@ -16,7 +16,8 @@ std::string add_digests(const std::string& a, const std::string& b);
 std::string normal_digest(const std::string& digest);
 
 // Is [first, first + count) a tile of the grid that cuts `num_images` images into chunks?
-bool is_on_grid(std::int64_t first, std::int64_t count, std::int64_t chunk, std::int64_t num_images);
+bool is_on_grid(std::int64_t first, std::int64_t count, std::int64_t chunk,
+                std::int64_t num_images);
 
 struct Totals {
   std::int64_t num_tiles = 0, num_images = 0, num_top1 = 0, num_top5 = 0, num_broken = 0;

@@ -28,7 +28,8 @@ std::string first_line(const std::string& path) {
   return line;
 }
 
-// State and start time (fields 3 and 22) of /proc/PID/stat; the name before them may hold blanks and brackets.
+// State and start time (fields 3 and 22) of /proc/PID/stat; the name before them may hold blanks
+// and brackets.
 struct ProcessStat {
   bool is_running = false;
   std::string start;
@@ -64,9 +65,9 @@ struct Owner {
 };
 
 Owner read_owner(Connection& connection) {
-  Query query(
-      connection.statement("SELECT generation, held, host, pid, process, started_at, heartbeat_at,"
-                           " coalesce((julianday('now') - julianday(heartbeat_at)) * 86400, 1e9) FROM writer"));
+  Query query(connection.statement(
+      "SELECT generation, held, host, pid, process, started_at, heartbeat_at,"
+      " coalesce((julianday('now') - julianday(heartbeat_at)) * 86400, 1e9) FROM writer"));
   if (!query.step()) throw StoreError(connection.path() + ": the table `writer` has lost its row");
   return {.identity = {query.text(2), static_cast<int>(query.integer(3)), query.text(4)},
           .generation = query.integer(0),
@@ -77,8 +78,8 @@ Owner read_owner(Connection& connection) {
 }
 
 std::string describe(const Owner& owner) {
-  return "host " + owner.identity.host + ", pid " + std::to_string(owner.identity.pid) + ", since " + owner.started_at +
-         ", last heartbeat " + owner.heartbeat_at + " (" +
+  return "host " + owner.identity.host + ", pid " + std::to_string(owner.identity.pid) +
+         ", since " + owner.started_at + ", last heartbeat " + owner.heartbeat_at + " (" +
          std::to_string(std::llround(std::max(owner.heartbeat_age_s, 0.0))) + " s ago)";
 }
 
@@ -110,21 +111,24 @@ Liveness liveness_of(const ProcessIdentity& owner) {
     if (stat.start.empty() && ::kill(owner.pid, 0) != 0 && errno == EPERM) return Liveness::kAlive;
     return stat.is_running && stat.start == start ? Liveness::kAlive : Liveness::kDead;
   }
-  return owner.host == host_name() && place.boot != here.boot ? Liveness::kRebooted : Liveness::kUnknown;
+  return owner.host == host_name() && place.boot != here.boot ? Liveness::kRebooted
+                                                              : Liveness::kUnknown;
 }
 
 std::int64_t take_writer_lock(Connection& connection, bool takeover) {
   const Owner owner = read_owner(connection);
   if (!is_gone(owner) && !(takeover && is_stale(owner))) {
-    throw StoreLocked(connection.path() + " is being written by another squant-sweep: " + describe(owner) +
-                      ". Wait for it or stop it; if it is gone, " +
-                      (takeover ? "--takeover works" : "start again with --takeover, which works") +
-                      " once the heartbeat is " + std::to_string(std::lround(kStaleHeartbeatSeconds)) + " s old");
+    throw StoreLocked(
+        connection.path() + " is being written by another squant-sweep: " + describe(owner) +
+        ". Wait for it or stop it; if it is gone, " +
+        (takeover ? "--takeover works" : "start again with --takeover, which works") +
+        " once the heartbeat is " + std::to_string(std::lround(kStaleHeartbeatSeconds)) + " s old");
   }
   const ProcessIdentity self = this_process();
   const std::string now = utc_now();
-  Query(connection.statement("UPDATE writer SET generation = generation + 1, held = 1, host = ?, pid = ?,"
-                             " process = ?, started_at = ?, heartbeat_at = ?"))
+  Query(connection.statement(
+            "UPDATE writer SET generation = generation + 1, held = 1, host = ?, pid = ?,"
+            " process = ?, started_at = ?, heartbeat_at = ?"))
       .bind(self.host, self.pid, self.process, now, now)
       .run();
   return owner.generation + 1;
@@ -133,7 +137,8 @@ std::int64_t take_writer_lock(Connection& connection, bool takeover) {
 void check_generation(Connection& connection, std::int64_t generation) {
   Query query(connection.statement("SELECT generation FROM writer"));
   if (query.step() && query.integer(0) == generation) return;
-  throw StoreLocked(connection.path() + ": this process is no longer its writer, nothing was written. Taken over by " +
+  throw StoreLocked(connection.path() +
+                    ": this process is no longer its writer, nothing was written. Taken over by " +
                     describe(read_owner(connection)));
 }
 
@@ -143,7 +148,8 @@ void refresh_heartbeat(Connection& connection, std::int64_t generation) {
   Query(connection.statement("UPDATE writer SET heartbeat_at = ?")).bind(now).run();
 }
 
-WriterSession::WriterSession(const std::string& path, bool takeover, std::optional<JournalMode> mode)
+WriterSession::WriterSession(const std::string& path, bool takeover,
+                             std::optional<JournalMode> mode)
     : connection_(Connection::open_writer(path, mode)) {
   // In one transaction: of two that open at once, the second one finds the first one's row.
   connection_->write("take the writer's lock", [&] {

@@ -1,6 +1,6 @@
 // The writer's lock: a row of the database that names its owner. Internal to results/.
-// File locks alone do not tell who holds them, and some cluster file systems grant them per node only; the row does
-// both.
+// File locks alone do not tell who holds them, and some cluster file systems grant them per node
+// only; the row does both.
 #pragma once
 
 #include <cstdint>
@@ -16,14 +16,16 @@ namespace squant::results {
 struct ProcessIdentity {
   std::string host;
   int pid = 0;
-  std::string process;  // "BOOT_ID PID_NAMESPACE START_TIME" of /proc; the start in clock ticks since boot
+  std::string
+      process;  // "BOOT_ID PID_NAMESPACE START_TIME" of /proc; the start in clock ticks since boot
 };
 ProcessIdentity this_process();
 
 enum class Liveness : std::uint8_t {
   kAlive,
   kDead,
-  kRebooted,  // a host of this name has been booted since: dead, unless another host has the same name
+  kRebooted,  // a host of this name has been booted since: dead, unless another host has the same
+              // name
   kUnknown,   // of another host or pid namespace
 };
 Liveness liveness_of(const ProcessIdentity& owner);
@@ -33,9 +35,11 @@ inline constexpr double kStaleHeartbeatSeconds = 60;
 // A connection that holds the writer's lock, and gives it back at its end.
 class WriterSession {
  public:
-  // Creates the file and schema if need be, migrates an older one. Throws StoreLocked as take_writer_lock() does.
+  // Creates the file and schema if need be, migrates an older one. Throws StoreLocked as
+  // take_writer_lock() does.
   WriterSession(const std::string& path, bool takeover, std::optional<JournalMode> mode = {});
-  // Without effect where the lock is lost or nothing can be written: the next owner finds a dead process.
+  // Without effect where the lock is lost or nothing can be written: the next owner finds a dead
+  // process.
   ~WriterSession();
   WriterSession(const WriterSession&) = delete;
   WriterSession& operator=(const WriterSession&) = delete;
@@ -48,13 +52,14 @@ class WriterSession {
 };
 
 // Takes the lock inside the caller's immediate transaction and returns its generation.
-// Throws StoreLocked with the owner's host, pid, start and heartbeat where a live (or perhaps live) process has it.
+// Throws StoreLocked with the owner's host, pid, start and heartbeat where a live (or perhaps live)
+// process has it.
 std::int64_t take_writer_lock(Connection& connection, bool takeover);
 // Throws StoreLocked when another owner has taken over since. Inside a transaction.
 void check_generation(Connection& connection, std::int64_t generation);
 void refresh_heartbeat(Connection& connection, std::int64_t generation);
-// "host node7, pid 4711, since 2026-..., last heartbeat 2026-... (3 s ago)", or empty where no live process
-// holds the lock.
+// "host node7, pid 4711, since 2026-..., last heartbeat 2026-... (3 s ago)", or empty where no live
+// process holds the lock.
 std::string describe_owner(Connection& connection);
 
 }  // namespace squant::results

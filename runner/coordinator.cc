@@ -21,9 +21,9 @@ constexpr std::size_t kShownBrokenImages = 10;
 // Equal for equal answers; 0 where the engine does not promise the same bits everywhere.
 std::uint64_t fingerprint_of(const eval::TileCounts& counts) {
   if (!counts.has_digest) return 0;
-  const std::array<std::uint64_t, 5> facts{counts.digest.low, counts.digest.high, static_cast<std::uint64_t>(counts.num_top1),
-                                           static_cast<std::uint64_t>(counts.num_top5),
-                                           static_cast<std::uint64_t>(counts.num_broken)};
+  const std::array<std::uint64_t, 5> facts{
+      counts.digest.low, counts.digest.high, static_cast<std::uint64_t>(counts.num_top1),
+      static_cast<std::uint64_t>(counts.num_top5), static_cast<std::uint64_t>(counts.num_broken)};
   return XXH3_64bits(facts.data(), sizeof facts) | 1U;
 }
 
@@ -33,13 +33,14 @@ std::string miscounted(const eval::TileCounts& counts, std::int64_t count) {
       counts.num_top5 <= count && counts.num_broken >= 0 && counts.num_broken <= count) {
     return "";
   }
-  return "the answer accounts for " + std::to_string(counts.num_images) + " images (" + std::to_string(counts.num_top1) +
-         " top-1, " + std::to_string(counts.num_top5) + " top-5, " + std::to_string(counts.num_broken) +
-         " broken) where " + std::to_string(count) + " were asked for";
+  return "the answer accounts for " + std::to_string(counts.num_images) + " images (" +
+         std::to_string(counts.num_top1) + " top-1, " + std::to_string(counts.num_top5) +
+         " top-5, " + std::to_string(counts.num_broken) + " broken) where " +
+         std::to_string(count) + " were asked for";
 }
 
-results::PreparationRow preparation_row(const std::string& evaluation, std::int64_t run_id, int rank,
-                                        const eval::Preparation& preparation) {
+results::PreparationRow preparation_row(const std::string& evaluation, std::int64_t run_id,
+                                        int rank, const eval::Preparation& preparation) {
   results::PreparationRow row;
   row.evaluation = evaluation;
   row.run_id = run_id;
@@ -50,9 +51,10 @@ results::PreparationRow preparation_row(const std::string& evaluation, std::int6
   row.num_weights = preparation.num_weights;
   row.finished_at = utc_now();
   for (const eval::LayerFacts& layer : preparation.layers) {
-    row.layers.push_back({static_cast<int>(row.layers.size()), layer.name, layer.shape.out, layer.shape.in,
-                          layer.shape.kernel, layer.quantize_ms, layer.errors.squared, layer.errors.max_kernel,
-                          layer.errors.max_channel, layer.input_range.min, layer.input_range.max, layer.sum_bound,
+    row.layers.push_back({static_cast<int>(row.layers.size()), layer.name, layer.shape.out,
+                          layer.shape.in, layer.shape.kernel, layer.quantize_ms,
+                          layer.errors.squared, layer.errors.max_kernel, layer.errors.max_channel,
+                          layer.input_range.min, layer.input_range.max, layer.sum_bound,
                           layer.kernel});
   }
   return row;
@@ -82,8 +84,10 @@ bool Coordinator::step(double now) {
 
 // --- the sweep's beginning and end
 
-void Coordinator::begin(results::Store& store, const Plan& plan, const std::vector<JobInventory>& inventory,
-                        const std::vector<results::ResultRow>& totals, std::int64_t run_id, double now) {
+void Coordinator::begin(results::Store& store, const Plan& plan,
+                        const std::vector<JobInventory>& inventory,
+                        const std::vector<results::ResultRow>& totals, std::int64_t run_id,
+                        double now) {
   now_ = began_ = last_store_heartbeat_ = now;
   store_ = &store;
   plan_ = &plan;
@@ -103,7 +107,7 @@ void Coordinator::begin(results::Store& store, const Plan& plan, const std::vect
       job.row.num_images = stored->second->num_images;
       job.row.num_top1 = stored->second->num_top1;
     }
-    job.row.state = found.to_run                              ? RowView::State::kWaiting
+    job.row.state = found.to_run                           ? RowView::State::kWaiting
                     : found.status == JobStatus::kFinished ? RowView::State::kDone
                     : found.status == JobStatus::kFailed   ? RowView::State::kFailed
                                                            : RowView::State::kSkipped;
@@ -118,26 +122,30 @@ void Coordinator::begin(results::Store& store, const Plan& plan, const std::vect
 
 void Coordinator::build_scheduler(const std::vector<JobInventory>& inventory) {
   SchedulerInput input;
-  std::map<std::array<std::int64_t, 4>, int> streams;   // by data set and input shape
+  std::map<std::array<std::int64_t, 4>, int> streams;  // by data set and input shape
   std::map<std::pair<std::string, std::string>, int> models;
   for (std::size_t index = 0; index < plan_->jobs.size(); ++index) {
     const PlannedJob& planned = plan_->jobs[index];
     const JobInventory& found = inventory[index];
     const eval::Shape& shape = eval::model_info(planned.job.model).input;
-    const auto [stream, is_new] = streams.try_emplace(
-        {planned.dataset, shape.channels, shape.height, shape.width}, static_cast<int>(streams.size()));
+    const auto [stream, is_new] =
+        streams.try_emplace({planned.dataset, shape.channels, shape.height, shape.width},
+                            static_cast<int>(streams.size()));
     if (is_new) {
       Stream& added = streams_.emplace_back();
       added.dataset = planned.dataset;
       std::vector<std::int64_t>& sizes = input.streams.emplace_back();
       for (std::int64_t chunk = 0; chunk < found.num_chunks; ++chunk) {
         const std::int64_t first = chunk * planned.row.chunk;
-        added.chunks.push_back({first, std::min(planned.row.chunk, planned.row.num_images - first)});
+        added.chunks.push_back(
+            {first, std::min(planned.row.chunk, planned.row.num_images - first)});
         sizes.push_back(added.chunks.back().count);
       }
     }
-    const auto model =
-        models.try_emplace({planned.job.model, planned.job.checkpoint_sha256}, static_cast<int>(models.size())).first;
+    const auto model = models
+                           .try_emplace({planned.job.model, planned.job.checkpoint_sha256},
+                                        static_cast<int>(models.size()))
+                           .first;
     SchedulerJob& job = input.jobs.emplace_back();
     job.stream = stream->second;
     job.model = model->second;
@@ -145,7 +153,8 @@ void Coordinator::build_scheduler(const std::vector<JobInventory>& inventory) {
     if (!found.to_run) continue;
     job.chunks = found.missing;
     const Stream& own = streams_[static_cast<std::size_t>(job.stream)];
-    for (const int chunk : found.missing) evaluations_total_ += own.chunks[static_cast<std::size_t>(chunk)].count;
+    for (const int chunk : found.missing)
+      evaluations_total_ += own.chunks[static_cast<std::size_t>(chunk)].count;
   }
   scheduler_.emplace(input, options_.scheduler);
 }
@@ -155,12 +164,15 @@ void Coordinator::drain(double now) {
   if (scheduler_) handle(Drain{});
 }
 
-bool Coordinator::flush() { return !queue_ || queue_->empty() || queue_->flush() == WriteQueue::State::kStored; }
+bool Coordinator::flush() {
+  return !queue_ || queue_->empty() || queue_->flush() == WriteQueue::State::kStored;
+}
 
 std::vector<std::string> Coordinator::unsaved() const {
   std::vector<std::string> lines;
   if (!queue_) return lines;
-  std::map<std::string, std::pair<std::int64_t, std::int64_t>> tiles;  // tiles and images, by evaluation
+  std::map<std::string, std::pair<std::int64_t, std::int64_t>>
+      tiles;  // tiles and images, by evaluation
   for (const results::TileRow& tile : queue_->tiles()) {
     ++tiles[tile.evaluation].first;
     tiles[tile.evaluation].second += tile.count;
@@ -172,8 +184,10 @@ std::vector<std::string> Coordinator::unsaved() const {
                     plural(found->second.second, "image"));
     tiles.erase(found);
   }
-  if (!queue_->preparations().empty()) lines.push_back(plural(std::ssize(queue_->preparations()), "preparation"));
-  if (!queue_->failures().empty()) lines.push_back(plural(std::ssize(queue_->failures()), "failure"));
+  if (!queue_->preparations().empty())
+    lines.push_back(plural(std::ssize(queue_->preparations()), "preparation"));
+  if (!queue_->failures().empty())
+    lines.push_back(plural(std::ssize(queue_->failures()), "failure"));
   return lines;
 }
 
@@ -213,12 +227,13 @@ void Coordinator::on(int worker, const Hello& message) {
   send(worker, Ack{});
   if (!is_new) return;
   entry->second.hello = message;
-  spdlog::info("{} joined: {}, {} threads, pid {}", worker_name(worker), message.device_name, message.num_threads, message.pid);
+  spdlog::info("{} joined: {}, {} threads, pid {}", worker_name(worker), message.device_name,
+               message.num_threads, message.pid);
   if (!message.note.empty()) spdlog::info("{}: {}", worker_name(worker), message.note);
   if (message.program != options_.program) {
     entry->second.refused = true;
-    say_(worker_name(worker) + " is not used: it runs squant-sweep " + message.program + ", the coordinator " +
-         options_.program);
+    say_(worker_name(worker) + " is not used: it runs squant-sweep " + message.program +
+         ", the coordinator " + options_.program);
   } else if (scheduler_) {
     join(worker);
   }
@@ -247,14 +262,16 @@ void Coordinator::on(int worker, const TileAnswer& message) {
   if (!scheduler_ || tile == tiles_.end()) return;
   TileDone done{worker, message.task, {}};
   for (const eval::Evaluator::TileResult& result : message.tile.results) {
-    const std::string error = result.error.empty() ? miscounted(result.counts, tile->second.count) : result.error;
+    const std::string error =
+        result.error.empty() ? miscounted(result.counts, tile->second.count) : result.error;
     done.answers.push_back({result.counts.compute_ms / 1000, fingerprint_of(result.counts), error});
   }
   for (const std::string& broken : message.tile.broken) {
     if (!broken_.insert(broken).second) continue;
     spdlog::warn("{}: broken image: {}", worker_name(worker), broken);
     if (broken_.size() <= kShownBrokenImages) say_("broken image, counted as wrong: " + broken);
-    if (broken_.size() == kShownBrokenImages) say_("more broken images are counted without a line each");
+    if (broken_.size() == kShownBrokenImages)
+      say_("more broken images are counted without a line each");
   }
   Arrived arrived;
   arrived.tile = &message;
@@ -280,8 +297,9 @@ void Coordinator::join(int worker) {
   WorkerInfo& info = workers_.at(worker);
   if (!info.in_database) {
     const Hello& hello = info.hello;
-    queue_->add(results::WorkerRow{run_id_, worker, hello.host, hello.pid, hello.device, hello.device_name,
-                                   hello.device_uuid, hello.driver, hello.num_threads});
+    queue_->add(results::WorkerRow{run_id_, worker, hello.host, hello.pid, hello.device,
+                                   hello.device_name, hello.device_uuid, hello.driver,
+                                   hello.num_threads});
     info.in_database = true;
   }
   if (lost_.erase(worker) > 0) say_(worker_name(worker) + " is back");
@@ -305,7 +323,8 @@ void Coordinator::tell_dataset(int worker, int dataset) {
 
 std::string Coordinator::worker_name(int worker) const {
   const auto found = workers_.find(worker);
-  return "rank " + std::to_string(worker) + (found == workers_.end() ? "" : " on " + found->second.hello.host);
+  return "rank " + std::to_string(worker) +
+         (found == workers_.end() ? "" : " on " + found->second.hello.host);
 }
 
 // --- commands
@@ -332,7 +351,8 @@ void Coordinator::obey(const AssignTile& command, const Arrived&) {
     tell_job(command.worker, job);
     jobs_[static_cast<std::size_t>(job)].row.state = RowView::State::kRunning;
   }
-  send(command.worker, TileTask{command.task, stream.dataset, range.first, range.count, command.jobs});
+  send(command.worker,
+       TileTask{command.task, stream.dataset, range.first, range.count, command.jobs});
 }
 
 void Coordinator::obey(const AcceptPreparation& command, const Arrived& arrived) {
@@ -341,8 +361,8 @@ void Coordinator::obey(const AcceptPreparation& command, const Arrived& arrived)
   job.ranges = preparation.ranges;
   job.prepared = true;
   if (job.row.state == RowView::State::kWaiting) job.row.state = RowView::State::kPrepared;
-  queue_->add(preparation_row(plan_->jobs[static_cast<std::size_t>(command.job)].row.evaluation, run_id_, command.worker,
-                              preparation));
+  queue_->add(preparation_row(plan_->jobs[static_cast<std::size_t>(command.job)].row.evaluation,
+                              run_id_, command.worker, preparation));
 }
 
 void Coordinator::obey(const AcceptCell& command, const Arrived& arrived) {
@@ -377,14 +397,16 @@ void Coordinator::obey(const JobFinished& command, const Arrived&) {
 }
 
 void Coordinator::obey(const TryFailed& command, const Arrived& arrived) {
-  spdlog::warn("{}: try {} of {} failed: {}", worker_name(command.worker), command.attempt, label(command.job),
-               command.reason);
-  if (!arrived.log_tail.empty()) jobs_[static_cast<std::size_t>(command.job)].log_tail = arrived.log_tail;
+  spdlog::warn("{}: try {} of {} failed: {}", worker_name(command.worker), command.attempt,
+               label(command.job), command.reason);
+  if (!arrived.log_tail.empty())
+    jobs_[static_cast<std::size_t>(command.job)].log_tail = arrived.log_tail;
 }
 
 void Coordinator::obey(const GiveUp& command, const Arrived& arrived) {
   const std::string& earlier = jobs_[static_cast<std::size_t>(command.job)].log_tail;
-  fail_job(command.job, command.worker, command.reason, arrived.log_tail.empty() ? earlier : arrived.log_tail);
+  fail_job(command.job, command.worker, command.reason,
+           arrived.log_tail.empty() ? earlier : arrived.log_tail);
 }
 
 void Coordinator::obey(const DropWorker& command, const Arrived&) {
@@ -399,14 +421,16 @@ void Coordinator::obey(const DropWorker& command, const Arrived&) {
 
 void Coordinator::obey(const Contradiction& command, const Arrived&) {
   fail_job(command.job, command.second_worker,
-           "two workers gave different answers for the same images, " + worker_name(command.first_worker) + " and " +
-               worker_name(command.second_worker) + ": a hardware or software fault",
+           "two workers gave different answers for the same images, " +
+               worker_name(command.first_worker) + " and " + worker_name(command.second_worker) +
+               ": a hardware or software fault",
            "");
 }
 
 void Coordinator::obey(const Finished& command, const Arrived&) { finished_ = command.reason; }
 
-void Coordinator::fail_job(int job, int worker, const std::string& reason, const std::string& log_tail) {
+void Coordinator::fail_job(int job, int worker, const std::string& reason,
+                           const std::string& log_tail) {
   JobProgress& progress = jobs_[static_cast<std::size_t>(job)];
   if (progress.row.state == RowView::State::kFailed) return;
   progress.row.state = RowView::State::kFailed;
@@ -442,8 +466,11 @@ void Coordinator::store_pending() {
         ending_ = Ending::kLockLost;
       } else if (!store_trouble_since_) {
         store_trouble_since_ = now_;
-        say_("the database cannot be written; no work is handed out and what is computed is kept in memory while it is "
-             "tried again for " + duration_text(options_.store_patience_s) + ": " + store_problem_);
+        say_(
+            "the database cannot be written; no work is handed out and what is computed is kept in "
+            "memory while it is "
+            "tried again for " +
+            duration_text(options_.store_patience_s) + ": " + store_problem_);
         handle(Pause{true});
       } else if (now_ - *store_trouble_since_ >= options_.store_patience_s) {
         ending_ = Ending::kStoreFull;
@@ -453,10 +480,18 @@ void Coordinator::store_pending() {
   store_heartbeat();
   if (ending_ || !finished_ || !queue_->empty()) return;
   switch (*finished_) {
-    case FinishReason::kComplete: ending_ = Ending::kComplete; break;
-    case FinishReason::kDrained: ending_ = Ending::kDrained; break;
-    case FinishReason::kTooManyFailures: ending_ = Ending::kTooManyFailures; break;
-    case FinishReason::kNoWorkers: ending_ = Ending::kNoWorkers; break;
+    case FinishReason::kComplete:
+      ending_ = Ending::kComplete;
+      break;
+    case FinishReason::kDrained:
+      ending_ = Ending::kDrained;
+      break;
+    case FinishReason::kTooManyFailures:
+      ending_ = Ending::kTooManyFailures;
+      break;
+    case FinishReason::kNoWorkers:
+      ending_ = Ending::kNoWorkers;
+      break;
   }
 }
 

@@ -1,5 +1,6 @@
-// The coordinator's side of the conversation: turns messages into the scheduler's events, its commands into messages,
-// and results into rows of the database. Called again and again by the main thread of rank 0; knows no clock.
+// The coordinator's side of the conversation: turns messages into the scheduler's events, its
+// commands into messages, and results into rows of the database. Called again and again by the main
+// thread of rank 0; knows no clock.
 #pragma once
 
 #include <cstdint>
@@ -51,8 +52,8 @@ class Coordinator {
   // Answers workers and, after begin(), runs the sweep. Returns whether anything happened.
   bool step(double now);
 
-  // `totals`: rows of the view `results` for the plan's jobs, as far as the database has them. All arguments must outlive
-  // the coordinator.
+  // `totals`: rows of the view `results` for the plan's jobs, as far as the database has them. All
+  // arguments must outlive the coordinator.
   void begin(results::Store& store, const Plan& plan, const std::vector<JobInventory>& inventory,
              const std::vector<results::ResultRow>& totals, std::int64_t run_id, double now);
 
@@ -73,7 +74,7 @@ class Coordinator {
  private:
   struct WorkerInfo {
     Hello hello;
-    bool refused = false;      // it runs another program
+    bool refused = false;  // it runs another program
     bool in_database = false;
     std::map<int, bool> jobs;  // told, with or without ranges
     std::set<int> datasets;
@@ -128,7 +129,9 @@ class Coordinator {
   void store_heartbeat();
   void fail_job(int job, int worker, const std::string& reason, const std::string& log_tail);
   std::string worker_name(int worker) const;
-  const std::string& label(int job) const { return plan_->jobs[static_cast<std::size_t>(job)].label; }
+  const std::string& label(int job) const {
+    return plan_->jobs[static_cast<std::size_t>(job)].label;
+  }
 
   Transport& transport_;
   const CoordinatorOptions options_;
@@ -155,7 +158,8 @@ class Coordinator {
   std::int64_t evaluations_total_ = 0;
   int jobs_done_ = 0;
   int jobs_failed_ = 0;
-  std::deque<std::pair<double, std::int64_t>> recent_;  // evaluations by time of arrival, of the last minute
+  std::deque<std::pair<double, std::int64_t>>
+      recent_;  // evaluations by time of arrival, of the last minute
   std::set<std::string> broken_;
   std::set<int> lost_;
   int num_farewells_ = 0;

@@ -46,7 +46,8 @@ bool is_open_mpi_launcher(pid_t pid) {
   std::ifstream file("/proc/" + std::to_string(pid) + "/comm");
   std::string name;
   std::getline(file, name);
-  constexpr std::array<std::string_view, 6> kNames{"mpirun", "mpiexec", "orterun", "orted", "prterun", "prted"};
+  constexpr std::array<std::string_view, 6> kNames{"mpirun", "mpiexec", "orterun",
+                                                   "orted",  "prterun", "prted"};
   return std::find(kNames.begin(), kNames.end(), name) != kNames.end();
 }
 
@@ -97,32 +98,38 @@ std::string widen_affinity(bool binding_given) {
   const CpuSet launchers = cpus_of(getppid());
   const bool within = std::includes(launchers.begin(), launchers.end(), mine.begin(), mine.end());
   if (!within || mine.size() >= launchers.size() || !set_cpus(launchers)) return "";
-  return "mpirun had bound this rank to processor " + cpus_text(mine) + "; it now uses " + cpus_text(launchers) +
-         " (choose a --bind-to to prevent that)";
+  return "mpirun had bound this rank to processor " + cpus_text(mine) + "; it now uses " +
+         cpus_text(launchers) + " (choose a --bind-to to prevent that)";
 }
 
 int thread_share(const CpuSet& mine, const std::vector<CpuSet>& others, double quota) {
   std::size_t overlapping = 0;
   for (const CpuSet& other : others) {
     CpuSet common;
-    std::set_intersection(mine.begin(), mine.end(), other.begin(), other.end(), std::back_inserter(common));
+    std::set_intersection(mine.begin(), mine.end(), other.begin(), other.end(),
+                          std::back_inserter(common));
     overlapping += !common.empty();
   }
-  double share = static_cast<double>(mine.size()) / static_cast<double>(std::max<std::size_t>(overlapping, 1));
-  if (quota > 0) share = std::min(share, std::ceil(quota) / static_cast<double>(std::max<std::size_t>(others.size(), 1)));
+  double share =
+      static_cast<double>(mine.size()) / static_cast<double>(std::max<std::size_t>(overlapping, 1));
+  if (quota > 0)
+    share = std::min(
+        share, std::ceil(quota) / static_cast<double>(std::max<std::size_t>(others.size(), 1)));
   return std::max(1, static_cast<int>(share));
 }
 
 double cgroup_cpu_quota() {
   double tightest = 0;
   const auto limit = [&](double quota, double period) {
-    if (quota > 0 && period > 0 && (tightest == 0 || quota / period < tightest)) tightest = quota / period;
+    if (quota > 0 && period > 0 && (tightest == 0 || quota / period < tightest))
+      tightest = quota / period;
   };
-  // Version 2: "QUOTA PERIOD" or "max PERIOD" in every group from this process's up to the root that it sees.
+  // Version 2: "QUOTA PERIOD" or "max PERIOD" in every group from this process's up to the root
+  // that it sees.
   std::ifstream groups("/proc/self/cgroup");
   for (std::string line; std::getline(groups, line);) {
     if (!line.starts_with("0::")) continue;
-    for (std::string group = line.substr(3); ; group.erase(group.rfind('/'))) {
+    for (std::string group = line.substr(3);; group.erase(group.rfind('/'))) {
       std::ifstream file("/sys/fs/cgroup" + group + "/cpu.max");
       double quota = 0;
       double period = 0;

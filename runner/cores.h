@@ -16,14 +16,15 @@ CpuSet allowed_cpus();
 std::string cpus_text(const CpuSet& cpus);
 CpuSet parse_cpus(const std::string& text);
 
-// Undoes the binding that mpirun chooses by itself: Open MPI 4.1 pins each of up to two ranks to a single core. The
-// calling thread, and threads it starts, may then run where the launcher may. Does nothing where the user chose a
-// binding or the launcher is not the parent process. Returns what was done in a sentence, or an empty string.
+// Undoes the binding that mpirun chooses by itself: Open MPI 4.1 pins each of up to two ranks to a
+// single core. The calling thread, and threads it starts, may then run where the launcher may. Does
+// nothing where the user chose a binding or the launcher is not the parent process. Returns what
+// was done in a sentence, or an empty string.
 std::string widen_affinity(bool binding_given);
 
-// The share of `mine` among workers on the same host that may run on the processors `others` (this worker's own among
-// them): processors over the workers that overlap with it, at least 1, at most `quota` (the limit of a container; 0:
-// none) over all workers of the host.
+// The share of `mine` among workers on the same host that may run on the processors `others` (this
+// worker's own among them): processors over the workers that overlap with it, at least 1, at most
+// `quota` (the limit of a container; 0: none) over all workers of the host.
 int thread_share(const CpuSet& mine, const std::vector<CpuSet>& others, double quota);
 
 // CPU time over time that the control group (container) allows; 0: no limit.

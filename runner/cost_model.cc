@@ -6,8 +6,9 @@
 namespace squant::runner {
 namespace {
 
-constexpr double kCostWeight = 0.3;      // of the newest measurement in a job's mean
-constexpr double kSlownessWeight = 0.1;  // slower, so that cost and slowness do not chase each other
+constexpr double kCostWeight = 0.3;  // of the newest measurement in a job's mean
+constexpr double kSlownessWeight =
+    0.1;  // slower, so that cost and slowness do not chase each other
 constexpr double kMaxSlowness = 20;
 
 void blend(double& mean, double value, double weight) {

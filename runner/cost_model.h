@@ -1,5 +1,5 @@
-// What an image costs: learned from finished tiles, per job and per worker. Used to size tiles and to say how long the
-// rest will take; no result depends on it.
+// What an image costs: learned from finished tiles, per job and per worker. Used to size tiles and
+// to say how long the rest will take; no result depends on it.
 #pragma once
 
 #include <cstdint>
@@ -11,17 +11,20 @@ namespace squant::runner {
 
 class CostModel {
  public:
-  // `models[j]` is the model of job j: a job that was never measured is expected to cost what its model costs.
+  // `models[j]` is the model of job j: a job that was never measured is expected to cost what its
+  // model costs.
   explicit CostModel(std::vector<int> models);
 
-  // Seconds that `worker` is expected to need for one image of `job`; none before anything was measured.
+  // Seconds that `worker` is expected to need for one image of `job`; none before anything was
+  // measured.
   std::optional<double> expected_s(int job, int worker) const;
   // `seconds` of `worker` for `images` images of `job`, loading not included.
   void measured(int job, int worker, std::int64_t images, double seconds);
 
   // Work left, in images of each job.
   void add_remaining(int job, std::int64_t images);
-  // Seconds that one average worker is expected to need for all of it; 0 before anything was measured.
+  // Seconds that one average worker is expected to need for all of it; 0 before anything was
+  // measured.
   double remaining_s() const;
 
  private:
@@ -36,8 +39,8 @@ class CostModel {
   std::map<int, double> model_image_s_;
   std::map<int, double> slowness_;  // of a worker: its time over the average worker's
   double any_image_s_ = 0;
-  double known_remaining_s_ = 0;           // over jobs with a known cost
-  std::int64_t unknown_remaining_ = 0;     // images of the others
+  double known_remaining_s_ = 0;        // over jobs with a known cost
+  std::int64_t unknown_remaining_ = 0;  // images of the others
 };
 
 }  // namespace squant::runner

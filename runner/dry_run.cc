@@ -13,16 +13,23 @@ namespace {
 
 std::int64_t missing_images(const PlannedJob& planned, const JobInventory& job) {
   std::int64_t images = 0;
-  for (const int chunk : job.missing) images += std::min(planned.row.chunk, planned.row.num_images - chunk * planned.row.chunk);
+  for (const int chunk : job.missing)
+    images += std::min(planned.row.chunk, planned.row.num_images - chunk * planned.row.chunk);
   return images;
 }
 
 std::string status_text(const PlannedJob& planned, const JobInventory& job) {
   std::string text;
   switch (job.status) {
-    case JobStatus::kFinished: text = "finished earlier"; break;
-    case JobStatus::kNew: text = "new"; break;
-    case JobStatus::kFailed: text = "failed earlier"; break;
+    case JobStatus::kFinished:
+      text = "finished earlier";
+      break;
+    case JobStatus::kNew:
+      text = "new";
+      break;
+    case JobStatus::kFailed:
+      text = "failed earlier";
+      break;
     case JobStatus::kPartly:
       text = "partly finished, " +
              std::to_string(job.num_chunks - static_cast<std::int64_t>(job.missing.size())) + "/" +
@@ -33,7 +40,8 @@ std::string status_text(const PlannedJob& planned, const JobInventory& job) {
   if (job.status == JobStatus::kFinished) text += ", computed again (--force)";
   if (job.status == JobStatus::kFailed) text += ", tried again: " + job.failure->reason;
   if (!planned.evaluate) return text + ": quantization only";
-  return text + ": " + plural(std::ssize(job.missing), "tile") + ", " + plural(missing_images(planned, job), "image");
+  return text + ": " + plural(std::ssize(job.missing), "tile") + ", " +
+         plural(missing_images(planned, job), "image");
 }
 
 // Images a second of one worker, as the database knows them.
@@ -42,7 +50,8 @@ class Throughput {
   explicit Throughput(std::span<const results::ResultRow> rows) {
     for (const results::ResultRow& row : rows) {
       if (!row.images_per_s || *row.images_per_s <= 0) continue;
-      for (const Key& key : {Key{row.job.model, row.job.engine, row.job.bits}, Key{row.job.model, row.job.engine, ""}}) {
+      for (const Key& key : {Key{row.job.model, row.job.engine, row.job.bits},
+                             Key{row.job.model, row.job.engine, ""}}) {
         auto& [seconds, images] = sums_[key];
         seconds += static_cast<double>(row.num_images) / *row.images_per_s;
         images += static_cast<double>(row.num_images);
@@ -52,7 +61,8 @@ class Throughput {
   std::optional<double> images_per_s(const results::JobRow& job) const {
     for (const Key& key : {Key{job.model, job.engine, job.bits}, Key{job.model, job.engine, ""}}) {
       const auto found = sums_.find(key);
-      if (found != sums_.end() && found->second.first > 0) return found->second.second / found->second.first;
+      if (found != sums_.end() && found->second.first > 0)
+        return found->second.second / found->second.first;
     }
     return std::nullopt;
   }
@@ -82,9 +92,10 @@ std::string estimate(const Plan& plan, const std::vector<JobInventory>& inventor
   }
   if (known + unknown == 0) return "";
   if (known == 0) return "no estimate: the database has no measurement of these networks yet";
-  std::string text = "about " + duration_text(seconds / workers) + " on " + plural(workers, "worker") +
-                     ", from what the database has measured";
-  if (unknown > 0) text += "; " + plural(unknown, "job") + " of networks that it does not know come on top";
+  std::string text = "about " + duration_text(seconds / workers) + " on " +
+                     plural(workers, "worker") + ", from what the database has measured";
+  if (unknown > 0)
+    text += "; " + plural(unknown, "job") + " of networks that it does not know come on top";
   return text;
 }
 
@@ -107,7 +118,8 @@ WorkSize work_size(const Plan& plan, const std::vector<JobInventory>& inventory)
   return size;
 }
 
-std::vector<std::string> dry_run_report(const Plan& plan, const std::vector<JobInventory>& inventory,
+std::vector<std::string> dry_run_report(const Plan& plan,
+                                        const std::vector<JobInventory>& inventory,
                                         std::span<const results::ResultRow> measured, int workers) {
   std::size_t columns = 0;
   for (const PlannedJob& job : plan.jobs) columns = std::max(columns, job.label.size());
@@ -123,15 +135,17 @@ std::vector<std::string> dry_run_report(const Plan& plan, const std::vector<JobI
 
   const WorkSize size = work_size(plan, inventory);
   lines.emplace_back();
-  lines.push_back(plural(std::ssize(plan.jobs), "job") + ": " + std::to_string(size.is_new) + " new, " +
-                  std::to_string(size.partly) + " partly finished, " + std::to_string(size.finished) +
-                  " finished earlier, " + std::to_string(size.failed) + " failed earlier; " +
-                  std::to_string(plan.skipped.size()) + " cells excluded, not selected or duplicate");
+  lines.push_back(
+      plural(std::ssize(plan.jobs), "job") + ": " + std::to_string(size.is_new) + " new, " +
+      std::to_string(size.partly) + " partly finished, " + std::to_string(size.finished) +
+      " finished earlier, " + std::to_string(size.failed) + " failed earlier; " +
+      std::to_string(plan.skipped.size()) + " cells excluded, not selected or duplicate");
   if (size.jobs_to_run == 0) {
     lines.emplace_back("nothing to do");
   } else {
-    lines.push_back("to do: " + plural(size.jobs_to_run, "job") + ", " + plural(size.preparations, "preparation") + ", " +
-                    plural(size.tiles, "tile") + ", " + plural(size.evaluations, "evaluation") + " of an image");
+    lines.push_back("to do: " + plural(size.jobs_to_run, "job") + ", " +
+                    plural(size.preparations, "preparation") + ", " + plural(size.tiles, "tile") +
+                    ", " + plural(size.evaluations, "evaluation") + " of an image");
     const std::string expected = estimate(plan, inventory, measured, workers);
     if (!expected.empty()) lines.push_back(expected);
   }

@@ -21,8 +21,10 @@ struct WorkSize {
 };
 WorkSize work_size(const Plan& plan, const std::vector<JobInventory>& inventory);
 
-// The lines of the report. `measured`: rows of the database, for the estimate; `workers` share the work.
-std::vector<std::string> dry_run_report(const Plan& plan, const std::vector<JobInventory>& inventory,
+// The lines of the report. `measured`: rows of the database, for the estimate; `workers` share the
+// work.
+std::vector<std::string> dry_run_report(const Plan& plan,
+                                        const std::vector<JobInventory>& inventory,
                                         std::span<const results::ResultRow> measured, int workers);
 
 }  // namespace squant::runner

@@ -1,5 +1,6 @@
-// Does the work of a worker. The worker's main thread speaks MPI and must never be kept waiting, so the work runs
-// elsewhere: today in a second thread of the rank; a child process could stand behind the same interface.
+// Does the work of a worker. The worker's main thread speaks MPI and must never be kept waiting, so
+// the work runs elsewhere: today in a second thread of the rank; a child process could stand behind
+// the same interface.
 #pragma once
 
 #include <condition_variable>
@@ -81,7 +82,8 @@ class ThreadExecutor final : public TaskExecutor {
   std::thread thread_;
 };
 
-// A function for ThreadExecutor that evaluates. The evaluator is made by the first call, in the executor's thread.
+// A function for ThreadExecutor that evaluates. The evaluator is made by the first call, in the
+// executor's thread.
 ThreadExecutor::Function evaluator_function(const eval::EvaluatorOptions& options);
 
 }  // namespace squant::runner

@@ -40,7 +40,9 @@ class RangesParser {
   }
 
  private:
-  [[noreturn]] void fail() const { throw std::invalid_argument("not a list of activation ranges: " + text_); }
+  [[noreturn]] void fail() const {
+    throw std::invalid_argument("not a list of activation ranges: " + text_);
+  }
   bool accept(char c) {
     if (rest_.empty() || rest_.front() != c) return false;
     rest_.remove_prefix(1);
@@ -61,10 +63,12 @@ class RangesParser {
   const std::string& text_;
 };
 
-JobInventory take_one(const PlannedJob& planned, results::Store* store, const Selection& selection) {
+JobInventory take_one(const PlannedJob& planned, results::Store* store,
+                      const Selection& selection) {
   JobInventory job;
   const results::JobRow& row = planned.row;
-  if (planned.evaluate && row.chunk > 0) job.num_chunks = (row.num_images + row.chunk - 1) / row.chunk;
+  if (planned.evaluate && row.chunk > 0)
+    job.num_chunks = (row.num_images + row.chunk - 1) / row.chunk;
 
   results::JobState state;
   if (store != nullptr && !row.identity.empty()) state = store->job_state(row);
@@ -85,7 +89,8 @@ JobInventory take_one(const PlannedJob& planned, results::Store* store, const Se
 
   if (selection.only_failed && job.status != JobStatus::kFailed) {
     if (!complete) job.why_not = "not selected by --only-failed";
-  } else if (job.status == JobStatus::kFailed && !selection.retry_failed && !selection.only_failed && !selection.force) {
+  } else if (job.status == JobStatus::kFailed && !selection.retry_failed &&
+             !selection.only_failed && !selection.force) {
     job.why_not = "failed earlier (--retry-failed tries again): " + state.failure->reason;
   } else {
     job.to_run = selection.force || !complete;
@@ -93,7 +98,8 @@ JobInventory take_one(const PlannedJob& planned, results::Store* store, const Se
 
   if (selection.force && job.to_run) {
     job.missing.clear();
-    for (std::int64_t chunk = 0; chunk < job.num_chunks; ++chunk) job.missing.push_back(static_cast<int>(chunk));
+    for (std::int64_t chunk = 0; chunk < job.num_chunks; ++chunk)
+      job.missing.push_back(static_cast<int>(chunk));
   } else if (state.preparation) {
     job.prepared = true;
     job.ranges = ranges_from_json(state.preparation->ranges_json);
@@ -103,10 +109,12 @@ JobInventory take_one(const PlannedJob& planned, results::Store* store, const Se
 
 }  // namespace
 
-std::vector<JobInventory> take_inventory(const Plan& plan, results::Store* store, const Selection& selection) {
+std::vector<JobInventory> take_inventory(const Plan& plan, results::Store* store,
+                                         const Selection& selection) {
   std::vector<JobInventory> inventory;
   inventory.reserve(plan.jobs.size());
-  for (const PlannedJob& planned : plan.jobs) inventory.push_back(take_one(planned, store, selection));
+  for (const PlannedJob& planned : plan.jobs)
+    inventory.push_back(take_one(planned, store, selection));
   return inventory;
 }
 
@@ -123,6 +131,8 @@ std::string ranges_to_json(const std::vector<quant::ActivationRange>& ranges) {
   return text + "]";
 }
 
-std::vector<quant::ActivationRange> ranges_from_json(const std::string& text) { return RangesParser(text).parse(); }
+std::vector<quant::ActivationRange> ranges_from_json(const std::string& text) {
+  return RangesParser(text).parse();
+}
 
 }  // namespace squant::runner

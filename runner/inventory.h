@@ -32,8 +32,10 @@ struct JobInventory {
   std::optional<results::FailureRow> failure;
 };
 
-// One entry per job of the plan, in its order. `store` may be null: there is no database yet. Reads only.
-std::vector<JobInventory> take_inventory(const Plan& plan, results::Store* store, const Selection& selection);
+// One entry per job of the plan, in its order. `store` may be null: there is no database yet. Reads
+// only.
+std::vector<JobInventory> take_inventory(const Plan& plan, results::Store* store,
+                                         const Selection& selection);
 
 // PreparationRow::ranges_json: shortest decimal form that gives the same float32 back.
 std::string ranges_to_json(const std::vector<quant::ActivationRange>& ranges);

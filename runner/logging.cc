@@ -24,15 +24,18 @@ std::shared_ptr<spdlog::sinks::ringbuffer_sink_mt>& tail() {
 void set_up_logging(const Options& options, int rank) {
   std::vector<spdlog::sink_ptr> sinks{tail()};
   if (!options.log_file.empty()) {
-    const std::string path = rank == 0 ? options.log_file : options.log_file + ".rank" + std::to_string(rank);
+    const std::string path =
+        rank == 0 ? options.log_file : options.log_file + ".rank" + std::to_string(rank);
     try {
       sinks.push_back(std::make_shared<spdlog::sinks::basic_file_sink_mt>(path));
     } catch (const spdlog::spdlog_ex& error) {
-      // Rank 0 alone may end the program for it: the others would leave it waiting for them in MPI_Init.
+      // Rank 0 alone may end the program for it: the others would leave it waiting for them in
+      // MPI_Init.
       if (rank == 0) throw std::invalid_argument("--log-file " + path + ": " + error.what());
     }
   }
-  if (options.verbose && rank == 0) sinks.push_back(std::make_shared<spdlog::sinks::stdout_sink_mt>());
+  if (options.verbose && rank == 0)
+    sinks.push_back(std::make_shared<spdlog::sinks::stdout_sink_mt>());
   auto logger = std::make_shared<spdlog::logger>("squant", sinks.begin(), sinks.end());
   logger->set_pattern("%Y-%m-%d %H:%M:%S.%e [%l] %v");
   logger->flush_on(spdlog::level::info);

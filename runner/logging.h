@@ -7,8 +7,9 @@
 
 namespace squant::runner {
 
-// Sets spdlog's default logger. Rank 0 writes to the log file, other ranks to FILE.rankN; only rank 0 prints.
-// Throws std::invalid_argument where rank 0 cannot write its file; other ranks then go without.
+// Sets spdlog's default logger. Rank 0 writes to the log file, other ranks to FILE.rankN; only rank
+// 0 prints. Throws std::invalid_argument where rank 0 cannot write its file; other ranks then go
+// without.
 void set_up_logging(const Options& options, int rank);
 
 // The last lines, newest last.

@@ -14,8 +14,8 @@ namespace {
 
 using namespace squant::runner;
 
-// Wrong use is found by every rank alike and before MPI is up: rank 0 speaks for all. The others end without an error, or
-// mpirun would kill rank 0 before it has spoken.
+// Wrong use is found by every rank alike and before MPI is up: rank 0 speaks for all. The others
+// end without an error, or mpirun would kill rank 0 before it has spoken.
 int end_early(int rank, int exit_code, const std::string& out, const std::string& err) {
   if (rank != 0) return 0;
   std::fputs(out.c_str(), stdout);
@@ -33,16 +33,19 @@ int run(int argc, char** argv) {
     resolve_device(options.device);
     set_up_logging(options, launch.rank);
   } catch (const std::invalid_argument& error) {
-    return end_early(launch.rank, kExitWrongUse, "", std::string("squant-sweep: ") + error.what() + "\n");
+    return end_early(launch.rank, kExitWrongUse, "",
+                     std::string("squant-sweep: ") + error.what() + "\n");
   }
   if (!launch.by_mpi && launch.size > 1) {
-    return end_early(launch.rank, kExitWrongUse, "",
-                     "squant-sweep: srun started " + std::to_string(launch.size) +
-                         " processes that do not know of each other: use srun --mpi=pmix, or mpirun\n");
+    return end_early(
+        launch.rank, kExitWrongUse, "",
+        "squant-sweep: srun started " + std::to_string(launch.size) +
+            " processes that do not know of each other: use srun --mpi=pmix, or mpirun\n");
   }
   catch_signals();
   Rank rank = join_ranks(options, &argc, &argv);
-  return rank.rank == 0 ? run_coordinator_rank(rank, options, arguments) : run_worker_rank(rank, options);
+  return rank.rank == 0 ? run_coordinator_rank(rank, options, arguments)
+                        : run_worker_rank(rank, options);
 }
 
 }  // namespace

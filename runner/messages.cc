@@ -11,7 +11,8 @@ namespace {
 
 using nlohmann::json;
 
-// --- eval's types, as arrays of fields in a fixed order: both ends are the same program (Hello::program).
+// --- eval's types, as arrays of fields in a fixed order: both ends are the same program
+// (Hello::program).
 
 json put(const quant::ActivationRange& range) { return json::array({range.min, range.max}); }
 
@@ -22,31 +23,34 @@ json put(const std::vector<quant::ActivationRange>& ranges) {
 }
 
 json put(const eval::Job& job) {
-  return json::array({job.model, job.checkpoint, job.checkpoint_sha256, job.weight_bits, job.activation_bits,
-                      static_cast<int>(job.mode), static_cast<int>(job.rounding), job.sigma, job.calibration_images,
+  return json::array({job.model, job.checkpoint, job.checkpoint_sha256, job.weight_bits,
+                      job.activation_bits, static_cast<int>(job.mode),
+                      static_cast<int>(job.rounding), job.sigma, job.calibration_images,
                       static_cast<int>(job.engine)});
 }
 
 json put(const eval::LayerFacts& layer) {
-  return json::array({layer.name, layer.shape.out, layer.shape.in, layer.shape.kernel, layer.quantize_ms,
-                      layer.errors.squared, layer.errors.max_kernel, layer.errors.max_channel, put(layer.input_range),
-                      layer.sum_bound, layer.kernel});
+  return json::array({layer.name, layer.shape.out, layer.shape.in, layer.shape.kernel,
+                      layer.quantize_ms, layer.errors.squared, layer.errors.max_kernel,
+                      layer.errors.max_channel, put(layer.input_range), layer.sum_bound,
+                      layer.kernel});
 }
 
 json put(const eval::Preparation& preparation) {
   json layers = json::array();
   for (const eval::LayerFacts& layer : preparation.layers) layers.push_back(put(layer));
-  return json::array({put(preparation.ranges), std::move(layers), preparation.quantize_ms, preparation.calibrate_ms,
-                      preparation.num_weights, preparation.engine, preparation.exact});
+  return json::array({put(preparation.ranges), std::move(layers), preparation.quantize_ms,
+                      preparation.calibrate_ms, preparation.num_weights, preparation.engine,
+                      preparation.exact});
 }
 
 json put(const eval::Evaluator::Tile& tile) {
   json results = json::array();
   for (const eval::Evaluator::TileResult& result : tile.results) {
     const eval::TileCounts& counts = result.counts;
-    results.push_back(json::array({counts.num_images, counts.num_top1, counts.num_top5, counts.num_broken,
-                                   counts.has_digest, counts.digest.low, counts.digest.high, counts.compute_ms,
-                                   result.error}));
+    results.push_back(json::array({counts.num_images, counts.num_top1, counts.num_top5,
+                                   counts.num_broken, counts.has_digest, counts.digest.low,
+                                   counts.digest.high, counts.compute_ms, result.error}));
   }
   return json::array({tile.load_ms, tile.broken, std::move(results)});
 }
@@ -75,7 +79,8 @@ class Fields {
   template <typename Enum>
   Enum get_enum(Enum last) {
     const int value = get<int>();
-    if (value < 0 || value > static_cast<int>(last)) throw std::invalid_argument("an enumerator is out of range");
+    if (value < 0 || value > static_cast<int>(last))
+      throw std::invalid_argument("an enumerator is out of range");
     return static_cast<Enum>(value);
   }
   void end() const {
@@ -201,7 +206,8 @@ eval::Evaluator::Tile get_tile(const json& array) {
 // --- messages: the first field is the position of the type in Message
 
 json body(const Hello& m) {
-  return json::array({m.program, m.host, m.pid, m.device, m.device_name, m.device_uuid, m.driver, m.num_threads, m.note});
+  return json::array({m.program, m.host, m.pid, m.device, m.device_name, m.device_uuid, m.driver,
+                      m.num_threads, m.note});
 }
 json body(const Beat& m) { return json::array({m.task}); }
 json body(const Prepared& m) { return json::array({m.task, put(m.preparation)}); }

@@ -16,7 +16,8 @@ using Bytes = std::vector<std::uint8_t>;
 
 // --- worker to coordinator
 
-// The first message of a worker, repeated until it is answered: who it is. Becomes its row in the database.
+// The first message of a worker, repeated until it is answered: who it is. Becomes its row in the
+// database.
 struct Hello {
   std::string program;  // version and commit: all ranks must run the same
   std::string host;
@@ -77,15 +78,17 @@ struct TileTask {
 };
 // The worker ends, whatever it is doing.
 struct Leave {
-  bool abort_follows = false;  // a rank was lost: MPI_Finalize would hang, so wait for MPI_Abort instead
+  bool abort_follows =
+      false;  // a rank was lost: MPI_Finalize would hang, so wait for MPI_Abort instead
   std::string why;
 };
 
-using Message = std::variant<Hello, Beat, Prepared, TileAnswer, TaskError, Farewell, Ack, DatasetInfo, JobInfo, PrepareTask,
-                             TileTask, Leave>;
+using Message = std::variant<Hello, Beat, Prepared, TileAnswer, TaskError, Farewell, Ack,
+                             DatasetInfo, JobInfo, PrepareTask, TileTask, Leave>;
 
 Bytes encode(const Message& message);
-// Floats come back as the same bits. Throws std::invalid_argument for bytes that encode() did not make.
+// Floats come back as the same bits. Throws std::invalid_argument for bytes that encode() did not
+// make.
 Message decode(std::span<const std::uint8_t> bytes);
 
 }  // namespace squant::runner

@@ -10,60 +10,79 @@ namespace squant::runner {
 namespace {
 
 constexpr const char* kFooter =
-    "The same command goes on where the last one stopped. Signals: SIGINT, SIGTERM stop at once; SIGUSR1 waits for the\n"
-    "tiles that are being computed. Exit codes: 0 every verdict passes, is inconclusive or has no reference; 1 a verdict\n"
-    "or a job failed; 2 wrong use or bad input; 3 work is left undone; 4 the database could not be written.";
+    "The same command goes on where the last one stopped. Signals: SIGINT, SIGTERM stop at once; "
+    "SIGUSR1 waits for the\n"
+    "tiles that are being computed. Exit codes: 0 every verdict passes, is inconclusive or has no "
+    "reference; 1 a verdict\n"
+    "or a job failed; 2 wrong use or bad input; 3 work is left undone; 4 the database could not be "
+    "written.";
 
 void add_options(CLI::App& app, Options& options) {
-  const auto list = [&](const char* name, std::vector<std::string>& values, const char* type, const char* help) {
+  const auto list = [&](const char* name, std::vector<std::string>& values, const char* type,
+                        const char* help) {
     app.add_option(name, values, help)->type_name(type)->allow_extra_args(false);
   };
-  app.add_option("EXPERIMENT", options.experiment, "The experiment file (docs/experiments.md)")->required()->type_name("");
+  app.add_option("EXPERIMENT", options.experiment, "The experiment file (docs/experiments.md)")
+      ->required()
+      ->type_name("");
   app.add_option("--db", options.db, "The results database; several experiments may share one")
       ->type_name("FILE")
       ->capture_default_str();
 
-  list("--set", options.set, "KEY=VALUE", "Replaces a value of the file, for example settings.rounding=paper");
-  list("--only", options.only, "KEY=VALUE", "Runs the cells where this holds, for example model=resnet18");
-  list("--where", options.where, "EXPR", "Runs the cells where this holds, for example bits=w4a4,w3 or mode!=squant");
+  list("--set", options.set, "KEY=VALUE",
+       "Replaces a value of the file, for example settings.rounding=paper");
+  list("--only", options.only, "KEY=VALUE",
+       "Runs the cells where this holds, for example model=resnet18");
+  list("--where", options.where, "EXPR",
+       "Runs the cells where this holds, for example bits=w4a4,w3 or mode!=squant");
   list("--exclude-where", options.exclude_where, "EXPR", "Leaves out the cells where this holds");
   app.add_option("--images", options.images, "Evaluates on the first N images of each data set")
       ->type_name("N")
       ->check(CLI::PositiveNumber);
-  app.add_flag("--dry-run", options.dry_run, "Shows every cell and what would be done, and touches nothing");
+  app.add_flag("--dry-run", options.dry_run,
+               "Shows every cell and what would be done, and touches nothing");
 
   app.add_flag("--force", options.force, "Computes finished jobs again, from the start");
-  app.add_flag("--retry-failed", options.retry_failed, "Tries jobs again that failed in an earlier run");
+  app.add_flag("--retry-failed", options.retry_failed,
+               "Tries jobs again that failed in an earlier run");
   app.add_flag("--only-failed", options.only_failed, "Runs these jobs alone");
   app.add_option("--max-failures", options.max_failures, "Stops when N jobs have failed")
       ->type_name("N")
       ->check(CLI::PositiveNumber);
-  app.add_option("--time-budget", options.time_budget_s, "Ends, with work left undone, before so many seconds are over")
+  app.add_option("--time-budget", options.time_budget_s,
+                 "Ends, with work left undone, before so many seconds are over")
       ->type_name("SECONDS")
       ->check(CLI::PositiveNumber);
-  app.add_flag("--takeover", options.takeover, "Takes a database over whose coordinator was not heard of for a minute");
+  app.add_flag("--takeover", options.takeover,
+               "Takes a database over whose coordinator was not heard of for a minute");
 
   app.add_option("--device", options.device, "Where networks are evaluated")
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
       ->type_name("auto|cpu|cuda")
       ->capture_default_str();
-  app.add_option("--threads", options.threads, "Threads of each worker [its share of the host's processors]")
+  app.add_option("--threads", options.threads,
+                 "Threads of each worker [its share of the host's processors]")
       ->type_name("N")
       ->check(CLI::Range(1, 4096));
-  app.add_option("--batch", options.batch, "Images that a network sees at once; changes no exact result [chosen]")
+  app.add_option("--batch", options.batch,
+                 "Images that a network sees at once; changes no exact result [chosen]")
       ->type_name("N")
       ->check(CLI::Range(1, 1 << 20));
-  app.add_option("--worker-timeout", options.worker_timeout_s, "A worker that is silent for so long is lost")
+  app.add_option("--worker-timeout", options.worker_timeout_s,
+                 "A worker that is silent for so long is lost")
       ->type_name("SECONDS")
       ->check(CLI::Range(1.0, 86400.0))
       ->capture_default_str();
   app.add_flag("--repeat-slow-tiles", options.repeat_slow_tiles,
                "At the end idle workers repeat what others still compute; the first answer counts");
 
-  CLI::Option* quiet = app.add_flag("--quiet", options.quiet, "Prints errors and the final table alone");
+  CLI::Option* quiet =
+      app.add_flag("--quiet", options.quiet, "Prints errors and the final table alone");
   app.add_flag("--verbose", options.verbose, "Prints what the program logs")->excludes(quiet);
-  app.add_option("--log-file", options.log_file, "Logs to this file, workers to FILE.rankN")->type_name("FILE");
-  app.add_option("--progress", options.progress, "How progress is shown; auto: live on a terminal, else plain")
+  app.add_option("--log-file", options.log_file, "Logs to this file, workers to FILE.rankN")
+      ->type_name("FILE");
+  app.add_option("--progress", options.progress,
+                 "How progress is shown; auto: live on a terminal, else plain")
       ->check(CLI::IsMember({"auto", "live", "plain", "none"}))
       ->type_name("auto|live|plain|none")
       ->capture_default_str();
@@ -74,7 +93,9 @@ void add_options(CLI::App& app, Options& options) {
 
 ParsedOptions parse_options(const std::vector<std::string>& arguments) {
   Options options;
-  CLI::App app("Quantizes and evaluates every cell of an experiment's matrix, on all ranks of mpirun.", "squant-sweep");
+  CLI::App app(
+      "Quantizes and evaluates every cell of an experiment's matrix, on all ranks of mpirun.",
+      "squant-sweep");
   app.footer(kFooter);
   add_options(app, options);
   ParsedOptions parsed;
@@ -96,8 +117,9 @@ ParsedOptions parse_options(const std::vector<std::string>& arguments) {
 
 std::string resolve_device(const std::string& device) {
   if (device == "auto" || device == "cpu") return "cpu";
-  throw std::invalid_argument("--device " + device +
-                              ": this build has no engine for it; it evaluates on the CPU (--device cpu)");
+  throw std::invalid_argument(
+      "--device " + device +
+      ": this build has no engine for it; it evaluates on the CPU (--device cpu)");
 }
 
 }  // namespace squant::runner

@@ -41,7 +41,8 @@ struct ParsedOptions {
 // arguments[0] is the program. Never throws and prints nothing.
 ParsedOptions parse_options(const std::vector<std::string>& arguments);
 
-// "auto" and "cpu" give "cpu". Throws std::invalid_argument for a device that this program cannot compute on.
+// "auto" and "cpu" give "cpu". Throws std::invalid_argument for a device that this program cannot
+// compute on.
 std::string resolve_device(const std::string& device);
 
 }  // namespace squant::runner

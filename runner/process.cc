@@ -34,7 +34,9 @@ void catch_signal(int signal, void (*handler)(int)) {
   sigaction(signal, &action, nullptr);
 }
 
-double heartbeat_s(const Options& options) { return std::clamp(options.worker_timeout_s / 10, 0.1, 5.0); }
+double heartbeat_s(const Options& options) {
+  return std::clamp(options.worker_timeout_s / 10, 0.1, 5.0);
+}
 
 }  // namespace
 
@@ -79,16 +81,19 @@ Rank join_ranks(const Options& options, int* argc, char*** argv) {
   } else {
     workers.push_back(mine);
   }
-  rank.num_threads = options.threads > 0 ? options.threads : thread_share(mine, workers, cgroup_cpu_quota());
+  rank.num_threads =
+      options.threads > 0 ? options.threads : thread_share(mine, workers, cgroup_cpu_quota());
   return rank;
 }
 
-LocalWorker::LocalWorker(Transport& transport, const Rank& rank, const Options& options, Waker& waker)
+LocalWorker::LocalWorker(Transport& transport, const Rank& rank, const Options& options,
+                         Waker& waker)
     : executor_(evaluator_function({.device = resolve_device(options.device),
                                     .num_threads = rank.num_threads,
                                     .batch_size = options.batch}),
                 &waker),
-      worker_(transport, executor_, hello_of_this_process(resolve_device(options.device), rank.num_threads, rank.note),
+      worker_(transport, executor_,
+              hello_of_this_process(resolve_device(options.device), rank.num_threads, rank.note),
               {.coordinator = 0,
                .heartbeat_s = heartbeat_s(options),
                .patience_s = 5 * options.worker_timeout_s,
@@ -99,7 +104,8 @@ int run_worker_rank(Rank& rank, const Options& options) {
   Pacer pacer(kWorkerSleep);
   LocalWorker local(*rank.mpi, rank, options, waker);
   Worker& worker = local.worker();
-  // SIGTERM and SIGINT are the coordinator's business: it says when to leave. mpirun kills who does not.
+  // SIGTERM and SIGINT are the coordinator's business: it says when to leave. mpirun kills who does
+  // not.
   while (worker.state() == Worker::State::kWorking) {
     const bool active = worker.step(seconds_since_start());
     waker.sleep(pacer.next(active));

@@ -15,8 +15,8 @@ namespace squant::runner {
 
 enum ExitCode : int {
   kExitGood = 0,
-  kExitFailed = 1,        // a verdict or a job
-  kExitWrongUse = 2,      // or bad input
+  kExitFailed = 1,    // a verdict or a job
+  kExitWrongUse = 2,  // or bad input
   kExitWorkLeft = 3,
   kExitNotStored = 4,
 };
@@ -25,12 +25,13 @@ double seconds_since_start();
 
 // SIGINT, SIGTERM and SIGUSR1 do nothing but raise a flag from now on.
 void catch_signals();
-bool stop_requested();       // SIGINT, SIGTERM
+bool stop_requested();  // SIGINT, SIGTERM
 int stop_signal();
-bool drain_requested();      // SIGUSR1
+bool drain_requested();  // SIGUSR1
 
-// How long to sleep between looks for messages: short after something happened, then longer and longer. Blocking MPI calls
-// would burn a core. An idle rank takes below 1% of one (measured: 0.4% to 0.6%).
+// How long to sleep between looks for messages: short after something happened, then longer and
+// longer. Blocking MPI calls would burn a core. An idle rank takes below 1% of one (measured: 0.4%
+// to 0.6%).
 inline constexpr double kCoordinatorSleep = 5e-3;
 inline constexpr double kWorkerSleep = 10e-3;
 class Pacer {

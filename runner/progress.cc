@@ -21,7 +21,8 @@ constexpr double kPlainInterval = 60;
 #if defined(__GNUC__)
 __attribute__((format(printf, 1, 2)))
 #endif
-std::string format(const char* pattern, ...) {
+std::string
+format(const char* pattern, ...) {
   std::array<char, 512> text{};
   std::va_list arguments;
   va_start(arguments, pattern);
@@ -32,13 +33,15 @@ std::string format(const char* pattern, ...) {
 
 // Columns that UTF-8 text takes, near enough: labels are ASCII but for data-set names.
 std::size_t width_of(std::string_view text) {
-  return static_cast<std::size_t>(
-      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; }));
+  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U;
+  }));
 }
 
 std::string cut(std::string text, std::size_t columns) {
   while (width_of(text) > columns) {
-    while (!text.empty() && (static_cast<unsigned char>(text.back()) & 0xC0U) == 0x80U) text.pop_back();
+    while (!text.empty() && (static_cast<unsigned char>(text.back()) & 0xC0U) == 0x80U)
+      text.pop_back();
     if (!text.empty()) text.pop_back();
   }
   return text;
@@ -52,25 +55,33 @@ std::string pad(const std::string& text, std::size_t columns) {
 
 const char* state_text(RowView::State state) {
   switch (state) {
-    case RowView::State::kWaiting: return "waiting";
-    case RowView::State::kPrepared: return "prepared";
-    case RowView::State::kRunning: return "running";
-    case RowView::State::kDone: return "done";
-    case RowView::State::kFailed: return "FAILED";
-    case RowView::State::kSkipped: return "not run";
+    case RowView::State::kWaiting:
+      return "waiting";
+    case RowView::State::kPrepared:
+      return "prepared";
+    case RowView::State::kRunning:
+      return "running";
+    case RowView::State::kDone:
+      return "done";
+    case RowView::State::kFailed:
+      return "FAILED";
+    case RowView::State::kSkipped:
+      return "not run";
   }
   return "";
 }
 
 std::string row_text(const RowView& row, std::size_t label_columns) {
   std::string text = pad(row.label, label_columns) + "  ";
-  if (row.num_planned == 0) return text + format("%30s", "quantization only") + "  " + state_text(row.state);
+  if (row.num_planned == 0)
+    return text + format("%30s", "quantization only") + "  " + state_text(row.state);
   const int percent = static_cast<int>(100 * row.num_images / row.num_planned);
   if (row.num_images == 0) {
     text += format("%3d%%%26s", percent, "");
   } else {
     const results::Interval interval = results::wilson_interval_pct(row.num_top1, row.num_images);
-    const double top1 = 100 * static_cast<double>(row.num_top1) / static_cast<double>(row.num_images);
+    const double top1 =
+        100 * static_cast<double>(row.num_top1) / static_cast<double>(row.num_images);
     text += format("%3d%%  top-1 %6.2f [%5.1f %5.1f]", percent, top1, interval.low, interval.high);
   }
   return text + "  " + state_text(row.state);
@@ -79,24 +90,33 @@ std::string row_text(const RowView& row, std::size_t label_columns) {
 std::string summary(const SweepView& view) {
   std::string text = format("%d/%d jobs", view.jobs_done, view.jobs_total);
   if (view.evaluations_total > 0) {
-    text += "  " + count_text(view.evaluations) + "/" + count_text(view.evaluations_total) + " evaluations";
+    text += "  " + count_text(view.evaluations) + "/" + count_text(view.evaluations_total) +
+            " evaluations";
   }
   if (view.jobs_failed > 0) text += format("  %d FAILED", view.jobs_failed);
-  if (view.images_per_s > 0) text += "  " + count_text(std::llround(view.images_per_s)) + " images/s";
+  if (view.images_per_s > 0)
+    text += "  " + count_text(std::llround(view.images_per_s)) + " images/s";
   text += format("  %d of %d workers busy", view.workers_busy, view.workers);
   if (view.remaining_s) text += "  about " + duration_text(*view.remaining_s) + " left";
   return text;
 }
 
-// Rows that say most come first where not all fit: failures and what runs, then what is done, then what waits.
+// Rows that say most come first where not all fit: failures and what runs, then what is done, then
+// what waits.
 int urgency(const RowView& row) {
   switch (row.state) {
-    case RowView::State::kFailed: return 0;
-    case RowView::State::kRunning: return 1;
-    case RowView::State::kDone: return 2;
-    case RowView::State::kPrepared: return 3;
-    case RowView::State::kWaiting: return 4;
-    case RowView::State::kSkipped: return 5;
+    case RowView::State::kFailed:
+      return 0;
+    case RowView::State::kRunning:
+      return 1;
+    case RowView::State::kDone:
+      return 2;
+    case RowView::State::kPrepared:
+      return 3;
+    case RowView::State::kWaiting:
+      return 4;
+    case RowView::State::kSkipped:
+      return 5;
   }
   return 5;
 }
@@ -132,10 +152,12 @@ std::vector<std::string> live_lines(const SweepView& view, int columns, int line
   for (const RowView& row : view.rows) rows.push_back(&row);
   std::size_t hidden = 0;
   if (rows.size() > height) {
-    std::stable_sort(rows.begin(), rows.end(), [](const RowView* a, const RowView* b) { return urgency(*a) < urgency(*b); });
+    std::stable_sort(rows.begin(), rows.end(),
+                     [](const RowView* a, const RowView* b) { return urgency(*a) < urgency(*b); });
     hidden = rows.size() - height;
     rows.resize(height);
-    std::sort(rows.begin(), rows.end());  // back to the order of the plan: they point into one vector
+    std::sort(rows.begin(),
+              rows.end());  // back to the order of the plan: they point into one vector
   }
   std::size_t label_columns = 10;
   for (const RowView* row : rows) label_columns = std::max(label_columns, width_of(row->label));
@@ -159,7 +181,8 @@ OutputTerminal find_output_terminal(bool by_mpi) {
   int descriptor = STDOUT_FILENO;
   int opened = -1;
   if (by_mpi) {
-    // The parent is mpirun where it started this rank itself; it is orted, which has no terminal, on another host.
+    // The parent is mpirun where it started this rank itself; it is orted, which has no terminal,
+    // on another host.
     const std::string path = "/proc/" + std::to_string(getppid()) + "/fd/1";
     opened = open(path.c_str(), O_WRONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
     descriptor = opened;
@@ -191,7 +214,9 @@ void Progress::line(const std::string& text) {
   std::fflush(out_);
 }
 
-bool Progress::due(double now) const { return style_ != ProgressStyle::kNone && (!next_ || now >= *next_); }
+bool Progress::due(double now) const {
+  return style_ != ProgressStyle::kNone && (!next_ || now >= *next_);
+}
 
 void Progress::update(const SweepView& view, double now) {
   if (!due(now)) return;

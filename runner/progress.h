@@ -1,4 +1,5 @@
-// What the user sees while a sweep runs: a live table where there is a terminal, else a line a minute.
+// What the user sees while a sweep runs: a live table where there is a terminal, else a line a
+// minute.
 #pragma once
 
 #include <cstdint>
@@ -35,8 +36,8 @@ struct SweepView {
 
 enum class ProgressStyle : std::uint8_t { kLive, kPlain, kNone };
 
-// Where standard output leads in the end. Under mpirun a rank's own is a pseudo terminal even where mpirun's output goes
-// to a file, so mpirun's is what counts.
+// Where standard output leads in the end. Under mpirun a rank's own is a pseudo terminal even where
+// mpirun's output goes to a file, so mpirun's is what counts.
 struct OutputTerminal {
   bool is_terminal = false;
   int columns = 80;
@@ -73,8 +74,8 @@ class Progress {
 // The parts, for tests. No line is longer than `columns` characters.
 std::vector<std::string> live_lines(const SweepView& view, int columns, int lines);
 std::string plain_line(const SweepView& view);
-std::string duration_text(double seconds);        // "0.2 s", "47 s", "3 min 20 s", "2 h 05 min"
-std::string count_text(std::int64_t number);      // "1,234,567"
+std::string duration_text(double seconds);    // "0.2 s", "47 s", "3 min 20 s", "2 h 05 min"
+std::string count_text(std::int64_t number);  // "1,234,567"
 std::string plural(std::int64_t count, const std::string& one);  // "1 tile", "2,000 tiles"
 
 }  // namespace squant::runner

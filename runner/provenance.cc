@@ -69,7 +69,8 @@ std::string cpu_name() {
   std::ifstream file("/proc/cpuinfo");
   for (std::string line; std::getline(file, line);) {
     const std::size_t colon = line.find(": ");
-    if ((line.starts_with("model name") || line.starts_with("Model")) && colon != std::string::npos) {
+    if ((line.starts_with("model name") || line.starts_with("Model")) &&
+        colon != std::string::npos) {
       return line.substr(colon + 2);
     }
   }
@@ -77,12 +78,14 @@ std::string cpu_name() {
 }
 
 std::string program_version() {
-  return std::string(SQUANT_VERSION) + " " + SQUANT_GIT_COMMIT + (SQUANT_GIT_DIRTY ? " (modified)" : "") + ", numerics " +
+  return std::string(SQUANT_VERSION) + " " + SQUANT_GIT_COMMIT +
+         (SQUANT_GIT_DIRTY ? " (modified)" : "") + ", numerics " +
          std::to_string(eval::kNumericsVersion);
 }
 
 std::string version_text() {
-  return "squant-sweep " + program_version() + "\n" + SQUANT_COMPILER + ", " + SQUANT_BUILD_TYPE + "; " + libraries("");
+  return "squant-sweep " + program_version() + "\n" + SQUANT_COMPILER + ", " + SQUANT_BUILD_TYPE +
+         "; " + libraries("");
 }
 
 std::string shell_line(const std::vector<std::string>& arguments) {

@@ -6,8 +6,9 @@
 namespace squant::runner {
 namespace {
 
-constexpr double kMinTileTarget = 0.1;  // seconds: below, messages would cost more than balance gains
-constexpr double kOverrunFactor = 20;   // a task that takes so many times the expected time hangs
+constexpr double kMinTileTarget =
+    0.1;  // seconds: below, messages would cost more than balance gains
+constexpr double kOverrunFactor = 20;  // a task that takes so many times the expected time hangs
 constexpr int kMaxStrikes = 3;
 
 std::vector<int> models_of(const SchedulerInput& input) {
@@ -37,8 +38,10 @@ Scheduler::Scheduler(const SchedulerInput& input, const SchedulerOptions& option
     state.preparation.done = given.prepared;
     state.cells.resize(streams_[static_cast<std::size_t>(given.stream)].size());
     for (const int chunk : given.chunks) {
-      if (chunk < 0 || static_cast<std::size_t>(chunk) >= state.cells.size() || cell(job, chunk).wanted) {
-        throw std::invalid_argument("Scheduler: job " + std::to_string(job) + " names chunk " + std::to_string(chunk) +
+      if (chunk < 0 || static_cast<std::size_t>(chunk) >= state.cells.size() ||
+          cell(job, chunk).wanted) {
+        throw std::invalid_argument("Scheduler: job " + std::to_string(job) + " names chunk " +
+                                    std::to_string(chunk) +
                                     ", which its stream does not have, or names it twice");
       }
       cell(job, chunk).wanted = true;
@@ -128,7 +131,8 @@ void Scheduler::on(const TileDone& event) {
 void Scheduler::on(const TaskFailed& event) {
   const std::optional<Ended> ended = end_task(event.worker, event.task);
   if (!ended || ended->late) return;
-  for (const int job : ended->task.jobs) cell_failed(event.worker, job, ended->task.chunk, true, event.reason);
+  for (const int job : ended->task.jobs)
+    cell_failed(event.worker, job, ended->task.chunk, true, event.reason);
 }
 
 void Scheduler::on(const Drain&) { draining_ = true; }
@@ -194,7 +198,8 @@ void Scheduler::lose(int worker, const std::string& why) {
   set_watch(worker);
   idle_.erase(worker);
   load_chunk(worker, kNone, kNone);
-  if (state.model != kNone) change_model(state.model, [](ModelQueue& changed) { --changed.workers; });
+  if (state.model != kNone)
+    change_model(state.model, [](ModelQueue& changed) { --changed.workers; });
   state.model = kNone;
   last_alive_ = now_;
   --num_alive_;
@@ -207,12 +212,14 @@ void Scheduler::lose(int worker, const std::string& why) {
   for (const int job : task.jobs) --cell(job, task.chunk).running;
   for (const int job : task.jobs) {
     if (!cell(job, task.chunk).done) {
-      cell_failed(worker, job, task.chunk, false, "worker " + std::to_string(worker) + " was lost: " + why);
+      cell_failed(worker, job, task.chunk, false,
+                  "worker " + std::to_string(worker) + " was lost: " + why);
     }
   }
 }
 
-void Scheduler::cell_failed(int worker, int job, int chunk, bool by_error, const std::string& reason) {
+void Scheduler::cell_failed(int worker, int job, int chunk, bool by_error,
+                            const std::string& reason) {
   Cell& failed = cell(job, chunk);
   if (failed.done || job_state(job).given_up) return;
   ++failed.attempts;
@@ -260,12 +267,14 @@ void Scheduler::preparation_done(int worker, TaskId task, int job) {
   change_model(state.model, [&](ModelQueue& changed) { changed.jobs.erase(job); });
   for (std::size_t index = 0; index < state.cells.size(); ++index) {
     if (!state.cells[index].wanted) continue;
-    change_chunk(state.stream, static_cast<int>(index), [&](ChunkState& changed) { changed.ready.insert(job); });
+    change_chunk(state.stream, static_cast<int>(index),
+                 [&](ChunkState& changed) { changed.ready.insert(job); });
   }
   if (state.cells_left == 0) commands_.push_back(JobFinished{job});
 }
 
-void Scheduler::cell_done(int worker, int job, int chunk, std::size_t index, std::uint64_t fingerprint) {
+void Scheduler::cell_done(int worker, int job, int chunk, std::size_t index,
+                          std::uint64_t fingerprint) {
   Cell& answered = cell(job, chunk);
   if (answered.done) {
     if (fingerprint != answered.fingerprint && fingerprint != 0 && answered.fingerprint != 0) {
@@ -294,7 +303,8 @@ void Scheduler::blame(const Cell& cell, int worker_that_succeeded) {
   if (found == workers_.end() || !found->second.alive || num_alive_ < 2) return;
   if (++found->second.strikes < kMaxStrikes) return;
   found->second.banned = true;
-  lose(cell.worker, std::to_string(kMaxStrikes) + " of its tasks failed and succeeded on other workers");
+  lose(cell.worker,
+       std::to_string(kMaxStrikes) + " of its tasks failed and succeeded on other workers");
 }
 
 // --- giving out work
@@ -309,7 +319,8 @@ void Scheduler::dispatch() {
 }
 
 bool Scheduler::assign(int worker) {
-  return assign_retry(worker) || assign_loaded(worker) || assign_preparation(worker) || assign_open(worker);
+  return assign_retry(worker) || assign_loaded(worker) || assign_preparation(worker) ||
+         assign_open(worker);
 }
 
 bool Scheduler::assign_retry(int worker) {
@@ -348,7 +359,8 @@ bool Scheduler::assign_preparation(int worker) {
   if (open_models_.empty()) return false;
   const int last = workers_[worker].model;
   const auto same = models_.find(last);
-  const int model = same != models_.end() && !same->second.jobs.empty() ? last : open_models_.begin()->second;
+  const int model =
+      same != models_.end() && !same->second.jobs.empty() ? last : open_models_.begin()->second;
   const int job = *models_[model].jobs.begin();
   change_model(model, [&](ModelQueue& changed) { changed.jobs.erase(job); });
   start_preparation(worker, job);
@@ -385,7 +397,8 @@ void Scheduler::start_preparation(int worker, int job) {
   WorkerState& state = workers_[worker];
   const int model = job_state(job).model;
   if (state.model != model) {
-    if (state.model != kNone) change_model(state.model, [](ModelQueue& changed) { --changed.workers; });
+    if (state.model != kNone)
+      change_model(state.model, [](ModelQueue& changed) { --changed.workers; });
     change_model(model, [](ModelQueue& changed) { ++changed.workers; });
     state.model = model;
   }
@@ -395,8 +408,9 @@ void Scheduler::start_preparation(int worker, int job) {
 
 void Scheduler::start_tile(int worker, int stream, int chunk, std::vector<int> jobs) {
   load_chunk(worker, stream, chunk);
-  const TaskId id =
-      start(worker, Task{.worker = worker, .stream = stream, .chunk = chunk, .jobs = jobs, .started = now_});
+  const TaskId id = start(
+      worker,
+      Task{.worker = worker, .stream = stream, .chunk = chunk, .jobs = jobs, .started = now_});
   running_tiles_.insert({now_, id});
   commands_.push_back(AssignTile{worker, id, stream, chunk, std::move(jobs)});
 }
@@ -432,7 +446,8 @@ std::vector<int> Scheduler::take_group(int worker, int stream, int chunk) {
 
 double Scheduler::task_limit_s(int worker, const Task& task) const {
   if (task.chunk == kPreparation) return options_.task_limit_s;
-  const ChunkState& chunk = streams_[static_cast<std::size_t>(task.stream)][static_cast<std::size_t>(task.chunk)];
+  const ChunkState& chunk =
+      streams_[static_cast<std::size_t>(task.stream)][static_cast<std::size_t>(task.chunk)];
   double expected = 0;
   for (const int job : task.jobs) {
     expected += costs_.expected_s(job, worker).value_or(0) * static_cast<double>(chunk.images);
@@ -441,15 +456,18 @@ double Scheduler::task_limit_s(int worker, const Task& task) const {
 }
 
 double Scheduler::target_s() const {
-  const double share = num_alive_ > 0 ? costs_.remaining_s() / (2 * static_cast<double>(num_alive_)) : 0;
-  return share == 0 ? options_.tile_target_s : std::clamp(share, std::min(kMinTileTarget, options_.tile_target_s),
-                                                          options_.tile_target_s);
+  const double share =
+      num_alive_ > 0 ? costs_.remaining_s() / (2 * static_cast<double>(num_alive_)) : 0;
+  return share == 0 ? options_.tile_target_s
+                    : std::clamp(share, std::min(kMinTileTarget, options_.tile_target_s),
+                                 options_.tile_target_s);
 }
 
 void Scheduler::load_chunk(int worker, int stream, int chunk) {
   WorkerState& state = workers_[worker];
   if (state.stream == stream && state.chunk == chunk) return;
-  if (state.chunk != kNone) change_chunk(state.stream, state.chunk, [](ChunkState& changed) { --changed.holders; });
+  if (state.chunk != kNone)
+    change_chunk(state.stream, state.chunk, [](ChunkState& changed) { --changed.holders; });
   if (chunk != kNone) change_chunk(stream, chunk, [](ChunkState& changed) { ++changed.holders; });
   state.stream = stream;
   state.chunk = chunk;

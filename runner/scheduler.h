@@ -1,19 +1,25 @@
-// Which worker does what, when: a pure state machine. Events and the time in, commands out; no MPI, no clock, no
-// threads, no files. The same events at the same times give the same commands.
+// Which worker does what, when: a pure state machine. Events and the time in, commands out; no MPI,
+// no clock, no threads, no files. The same events at the same times give the same commands.
 //
-// The grid: rows are jobs, columns are chunks of images, a cell is one job on one chunk. Jobs that share data set and
-// input shape form a stream and share its chunks. A tile is one chunk times some jobs of its stream: the worker loads
-// the chunk once for all of them. Before its first tile a job is prepared (quantized, its ranges calibrated) once.
+// The grid: rows are jobs, columns are chunks of images, a cell is one job on one chunk. Jobs that
+// share data set and input shape form a stream and share its chunks. A tile is one chunk times some
+// jobs of its stream: the worker loads the chunk once for all of them. Before its first tile a job
+// is prepared (quantized, its ranges calibrated) once.
 //
-//   order        Preparations first, then chunks in ascending order, so that all rows converge together.
-//   affinity     A worker goes on with the chunk it has loaded while cells of it are ready; else it takes the chunk that
-//                the fewest workers have. It prepares jobs of the model it prepared last, if there are any.
-//   tile size    As many jobs as fit in `tile_target_s`, from measured costs; one job while nothing is known; smaller at
+//   order        Preparations first, then chunks in ascending order, so that all rows converge
+//   together. affinity     A worker goes on with the chunk it has loaded while cells of it are
+//   ready; else it takes the chunk that
+//                the fewest workers have. It prepares jobs of the model it prepared last, if there
+//                are any.
+//   tile size    As many jobs as fit in `tile_target_s`, from measured costs; one job while nothing
+//   is known; smaller at
 //                the end.
-//   faults       A failed cell is tried again on another worker, alone, up to `max_retries` times; then its job is given
-//                up. The cells of a lost worker go the same way. A worker whose failures succeed elsewhere three times is
-//                dropped.
-// An event costs O(log n) in workers, jobs and chunks, apart from the cells that it makes ready or gives away.
+//   faults       A failed cell is tried again on another worker, alone, up to `max_retries` times;
+//   then its job is given
+//                up. The cells of a lost worker go the same way. A worker whose failures succeed
+//                elsewhere three times is dropped.
+// An event costs O(log n) in workers, jobs and chunks, apart from the cells that it makes ready or
+// gives away.
 #pragma once
 
 #include <compare>
@@ -50,58 +56,124 @@ struct SchedulerInput {
 
 struct SchedulerOptions {
   double tile_target_s = 1.5;
-  std::size_t max_group = 256;        // jobs of a tile
-  double heartbeat_timeout_s = 60;    // a worker not heard of for so long is lost
-  double task_limit_s = 1800;         // ... and one whose task takes longer, also by a factor of 20 than expected
+  std::size_t max_group = 256;      // jobs of a tile
+  double heartbeat_timeout_s = 60;  // a worker not heard of for so long is lost
+  double task_limit_s =
+      1800;  // ... and one whose task takes longer, also by a factor of 20 than expected
   int max_retries = 2;
-  int max_failures = 0;               // stop when so many jobs were given up; 0: never
-  bool repeat_slow_tiles = false;     // idle workers repeat tiles that others still run; the first answer counts
+  int max_failures = 0;  // stop when so many jobs were given up; 0: never
+  bool repeat_slow_tiles =
+      false;  // idle workers repeat tiles that others still run; the first answer counts
 };
 
 // --- events
-struct WorkerJoined { int worker = 0; };  // also one that was lost and comes back
-struct WorkerLost { int worker = 0; std::string why; };
-struct Heartbeat { int worker = 0; };
-struct PreparationDone { int worker = 0; TaskId task = 0; };
+struct WorkerJoined {
+  int worker = 0;
+};  // also one that was lost and comes back
+struct WorkerLost {
+  int worker = 0;
+  std::string why;
+};
+struct Heartbeat {
+  int worker = 0;
+};
+struct PreparationDone {
+  int worker = 0;
+  TaskId task = 0;
+};
 struct CellAnswer {
   double compute_s = 0;
-  std::uint64_t fingerprint = 0;  // of the answer: equal answers have equal ones; 0: cannot be compared
-  std::string error;              // not empty: this cell failed
+  std::uint64_t fingerprint =
+      0;              // of the answer: equal answers have equal ones; 0: cannot be compared
+  std::string error;  // not empty: this cell failed
 };
-struct TileDone { int worker = 0; TaskId task = 0; std::vector<CellAnswer> answers; };  // in the order of the assignment
-struct TaskFailed { int worker = 0; TaskId task = 0; std::string reason; };
-struct Drain {};               // hand out nothing more
-struct Pause { bool on = true; };  // hand out nothing until Pause{false}
-struct Tick {};                // time passes
-using Event = std::variant<WorkerJoined, WorkerLost, Heartbeat, PreparationDone, TileDone, TaskFailed, Drain, Pause, Tick>;
+struct TileDone {
+  int worker = 0;
+  TaskId task = 0;
+  std::vector<CellAnswer> answers;
+};  // in the order of the assignment
+struct TaskFailed {
+  int worker = 0;
+  TaskId task = 0;
+  std::string reason;
+};
+struct Drain {};  // hand out nothing more
+struct Pause {
+  bool on = true;
+};               // hand out nothing until Pause{false}
+struct Tick {};  // time passes
+using Event = std::variant<WorkerJoined, WorkerLost, Heartbeat, PreparationDone, TileDone,
+                           TaskFailed, Drain, Pause, Tick>;
 
 // --- commands
-struct AssignPreparation { int worker = 0; TaskId task = 0; int job = 0; };
-struct AssignTile { int worker = 0; TaskId task = 0; int stream = 0; int chunk = 0; std::vector<int> jobs; };
-struct AcceptPreparation { int worker = 0; TaskId task = 0; int job = 0; };
+struct AssignPreparation {
+  int worker = 0;
+  TaskId task = 0;
+  int job = 0;
+};
+struct AssignTile {
+  int worker = 0;
+  TaskId task = 0;
+  int stream = 0;
+  int chunk = 0;
+  std::vector<int> jobs;
+};
+struct AcceptPreparation {
+  int worker = 0;
+  TaskId task = 0;
+  int job = 0;
+};
 // The answer at `index` of the TileDone event counts: exactly once for each cell.
-struct AcceptCell { int worker = 0; int job = 0; int chunk = 0; std::size_t index = 0; };
-struct JobFinished { int job = 0; };
+struct AcceptCell {
+  int worker = 0;
+  int job = 0;
+  int chunk = 0;
+  std::size_t index = 0;
+};
+struct JobFinished {
+  int job = 0;
+};
 // A try failed and will be repeated.
-struct TryFailed { int worker = 0; int job = 0; int attempt = 0; std::string reason; };
+struct TryFailed {
+  int worker = 0;
+  int job = 0;
+  int attempt = 0;
+  std::string reason;
+};
 // No more tries: the job has failed.
-struct GiveUp { int worker = 0; int job = 0; std::string reason; };
+struct GiveUp {
+  int worker = 0;
+  int job = 0;
+  std::string reason;
+};
 // Nothing more is given to it; `for_good`: not even when it comes back.
-struct DropWorker { int worker = 0; std::string why; bool for_good = false; };
+struct DropWorker {
+  int worker = 0;
+  std::string why;
+  bool for_good = false;
+};
 // Two workers gave different answers to one cell of an exact job: hardware or software is at fault.
-struct Contradiction { int job = 0; int chunk = 0; int first_worker = 0; int second_worker = 0; };
+struct Contradiction {
+  int job = 0;
+  int chunk = 0;
+  int first_worker = 0;
+  int second_worker = 0;
+};
 enum class FinishReason : std::uint8_t { kComplete, kDrained, kTooManyFailures, kNoWorkers };
 // Nothing is awaited any more. Sent once; with kComplete every job is finished or given up.
-struct Finished { FinishReason reason = FinishReason::kComplete; };
-using Command = std::variant<AssignPreparation, AssignTile, AcceptPreparation, AcceptCell, JobFinished, TryFailed, GiveUp,
-                             DropWorker, Contradiction, Finished>;
+struct Finished {
+  FinishReason reason = FinishReason::kComplete;
+};
+using Command = std::variant<AssignPreparation, AssignTile, AcceptPreparation, AcceptCell,
+                             JobFinished, TryFailed, GiveUp, DropWorker, Contradiction, Finished>;
 
 class Scheduler {
  public:
   // Throws std::invalid_argument for indices out of range.
   Scheduler(const SchedulerInput& input, const SchedulerOptions& options);
 
-  // `now` in seconds, never less than in the call before. Events of unknown workers and tasks are ignored.
+  // `now` in seconds, never less than in the call before. Events of unknown workers and tasks are
+  // ignored.
   std::vector<Command> handle(const Event& event, double now);
 
   bool finished() const { return finished_; }
@@ -117,11 +189,11 @@ class Scheduler {
 
   // One job on one chunk, or the preparation of one job.
   struct Cell {
-    bool wanted = false;         // not finished when the sweep began
+    bool wanted = false;  // not finished when the sweep began
     bool done = false;
-    std::uint8_t running = 0;    // on live workers
-    std::uint8_t attempts = 0;   // failed ones
-    int worker = kNone;          // that answered, or that failed last
+    std::uint8_t running = 0;      // on live workers
+    std::uint8_t attempts = 0;     // failed ones
+    int worker = kNone;            // that answered, or that failed last
     bool failed_by_error = false;  // the last failure was the worker's answer, not its loss
     std::uint64_t fingerprint = 0;
   };
@@ -149,14 +221,17 @@ class Scheduler {
     bool alive = false;
     bool banned = false;  // dropped for its failures: does not come back
     double heard = 0;
-    double watched = 0;   // its entry in watch_
+    double watched = 0;                                         // its entry in watch_
     double deadline = std::numeric_limits<double>::infinity();  // of its task
-    TaskId task = 0;      // 0: idle
-    int stream = kNone, chunk = kNone;  // loaded
-    int model = kNone;                  // prepared last
+    TaskId task = 0;                                            // 0: idle
+    int stream = kNone, chunk = kNone;                          // loaded
+    int model = kNone;                                          // prepared last
     int strikes = 0;
   };
-  struct RetryCell { int job = 0; int chunk = 0; };
+  struct RetryCell {
+    int job = 0;
+    int chunk = 0;
+  };
 
   void on(const WorkerJoined& event);
   void on(const WorkerLost& event);
@@ -239,7 +314,8 @@ class Scheduler {
   std::set<int> idle_;
   std::size_t num_alive_ = 0;
   double last_alive_ = 0;
-  std::set<std::pair<double, int>> watch_;  // the time at which a live worker is lost if nothing happens
+  std::set<std::pair<double, int>>
+      watch_;  // the time at which a live worker is lost if nothing happens
   std::unordered_map<TaskId, Task> tasks_;
   std::set<std::pair<double, TaskId>> running_tiles_;  // by start, not yet repeated
   TaskId next_task_ = 1;

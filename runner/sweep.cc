@@ -29,7 +29,8 @@
 namespace squant::runner {
 namespace {
 
-constexpr double kDrainMargin = 5;      // seconds of the time budget that are kept for the tiles that still run
+constexpr double kDrainMargin =
+    5;  // seconds of the time budget that are kept for the tiles that still run
 constexpr double kFarewellPatience = 10;
 
 // A signal came before the sweep had begun.
@@ -84,7 +85,8 @@ class Sweep {
       worker_end_ = std::move(other);
       worker_ = std::make_unique<LocalWorker>(*worker_end_, rank_, options_, waker_);
     }
-    coordinator_.emplace(own_end_ ? static_cast<Transport&>(*own_end_) : *rank_.mpi, coordinator_options(options),
+    coordinator_.emplace(own_end_ ? static_cast<Transport&>(*own_end_) : *rank_.mpi,
+                         coordinator_options(options),
                          [this](const std::string& text) { say_always(text); });
   }
 
@@ -159,7 +161,8 @@ class Sweep {
     return conclude(compute());
   }
 
-  // Workers are answered while data sets are indexed and checkpoints are hashed, which can take minutes.
+  // Workers are answered while data sets are indexed and checkpoints are hashed, which can take
+  // minutes.
   void plan() {
     auto planning = std::async(std::launch::async, [this] { return make_planned(options_); });
     while (planning.wait_for(std::chrono::seconds(0)) != std::future_status::ready) {
@@ -173,7 +176,9 @@ class Sweep {
     for (const PlannedJob& job : planned_.plan.jobs) identities_.push_back(job.row.identity);
   }
 
-  Selection selection() const { return {options_.force, options_.retry_failed, options_.only_failed}; }
+  Selection selection() const {
+    return {options_.force, options_.retry_failed, options_.only_failed};
+  }
 
   int num_workers() const { return std::max(1, rank_.size - 1); }
 
@@ -182,7 +187,8 @@ class Sweep {
     if (std::filesystem::exists(options_.db)) store = results::Store::open_reader(options_.db);
     const auto inventory = take_inventory(planned_.plan, store.get(), selection());
     const auto measured = store ? store->results() : std::vector<results::ResultRow>();
-    for (const std::string& line : dry_run_report(planned_.plan, inventory, measured, num_workers())) {
+    for (const std::string& line :
+         dry_run_report(planned_.plan, inventory, measured, num_workers())) {
       std::printf("%s\n", line.c_str());
     }
     std::fflush(stdout);
@@ -192,7 +198,8 @@ class Sweep {
   void open() {
     store_ = results::Store::open_writer(options_.db, options_.takeover);
     inventory_ = take_inventory(planned_.plan, store_.get(), selection());
-    results::RunRow run = run_row(planned_.experiment, arguments_, rank_.mpi ? MpiTransport::library_version() : "");
+    results::RunRow run =
+        run_row(planned_.experiment, arguments_, rank_.mpi ? MpiTransport::library_version() : "");
     run.world_size = rank_.size;
     run_id_ = store_->begin_run(run);
     std::vector<results::Store::PlannedJob> jobs;
@@ -209,20 +216,25 @@ class Sweep {
   void announce(const WorkSize& size) {
     const std::size_t jobs = planned_.plan.jobs.size();
     say(planned_.experiment.name + ": " + plural(static_cast<std::int64_t>(jobs), "job") + ", " +
-        std::to_string(size.finished) + " finished earlier, " + std::to_string(size.jobs_to_run) + " to run; results in " +
-        options_.db);
+        std::to_string(size.finished) + " finished earlier, " + std::to_string(size.jobs_to_run) +
+        " to run; results in " + options_.db);
     if (size.jobs_to_run == 0) {
-      say(size.finished == static_cast<int>(jobs) ? "everything was finished earlier: nothing to do" : "nothing to do");
+      say(size.finished == static_cast<int>(jobs) ? "everything was finished earlier: nothing to do"
+                                                  : "nothing to do");
       return;
     }
-    const std::string alone = rank_.size == 1 ? "this process works alone" : plural(num_workers(), "worker");
-    say(plural(size.tiles, "tile") + ", " + plural(size.evaluations, "evaluation") + " of an image; " + alone + " on the " +
-        resolve_device(options_.device) + (rank_.launch.recovery ? "; a lost rank does not end the sweep" : ""));
-    if (rank_.size == 1) say(plural(rank_.num_threads, "thread") + (rank_.note.empty() ? "" : "; " + rank_.note));
+    const std::string alone =
+        rank_.size == 1 ? "this process works alone" : plural(num_workers(), "worker");
+    say(plural(size.tiles, "tile") + ", " + plural(size.evaluations, "evaluation") +
+        " of an image; " + alone + " on the " + resolve_device(options_.device) +
+        (rank_.launch.recovery ? "; a lost rank does not end the sweep" : ""));
+    if (rank_.size == 1)
+      say(plural(rank_.num_threads, "thread") + (rank_.note.empty() ? "" : "; " + rank_.note));
   }
 
   Ending compute() {
-    coordinator_->begin(*store_, planned_.plan, inventory_, store_->results(identities_), run_id_, seconds_since_start());
+    coordinator_->begin(*store_, planned_.plan, inventory_, store_->results(identities_), run_id_,
+                        seconds_since_start());
     began_ = seconds_since_start();
     bool draining = false;
     while (!coordinator_->ending()) {
@@ -254,8 +266,9 @@ class Sweep {
     const bool stored = coordinator_->flush();
     finish_run(stored ? kExitWorkLeft : kExitNotStored);
     complain(std::string("stopped by ") + (stop_signal() == SIGINT ? "SIGINT" : "SIGTERM") + ": " +
-             (stored ? "everything that was finished is in " : "not everything that was finished is in ") + options_.db +
-             "; the same command goes on from there");
+             (stored ? "everything that was finished is in "
+                     : "not everything that was finished is in ") +
+             options_.db + "; the same command goes on from there");
     store_.reset();
     dismiss_all(false);
     leave(stored ? kExitWorkLeft : kExitNotStored);
@@ -291,7 +304,8 @@ class Sweep {
 
   std::vector<results::ResultRow> rows_of_plan() {
     std::map<std::string, results::ResultRow> by_identity;
-    for (results::ResultRow& row : store_->results(identities_)) by_identity.emplace(row.job.identity, std::move(row));
+    for (results::ResultRow& row : store_->results(identities_))
+      by_identity.emplace(row.job.identity, std::move(row));
     std::vector<results::ResultRow> rows;
     for (const std::string& identity : identities_) {
       const auto found = by_identity.find(identity);
@@ -319,16 +333,25 @@ class Sweep {
     }
     if (coordinator_->evaluations() > 0) {
       const double seconds = std::max(1e-3, seconds_since_start() - began_);
-      say(plural(coordinator_->evaluations(), "evaluation") + " in " + duration_text(seconds) + ", " +
-          count_text(static_cast<std::int64_t>(static_cast<double>(coordinator_->evaluations()) / seconds)) + " a second");
+      say(plural(coordinator_->evaluations(), "evaluation") + " in " + duration_text(seconds) +
+          ", " +
+          count_text(static_cast<std::int64_t>(static_cast<double>(coordinator_->evaluations()) /
+                                               seconds)) +
+          " a second");
     }
     switch (ending) {
-      case Ending::kDrained: say_always("work is left: the same command goes on from here"); break;
-      case Ending::kTooManyFailures:
-        say_always("stopped after " + plural(options_.max_failures, "failed job") + " (--max-failures)");
+      case Ending::kDrained:
+        say_always("work is left: the same command goes on from here");
         break;
-      case Ending::kNoWorkers: say_always("work is left, and no worker is: the same command goes on from here"); break;
-      default: break;
+      case Ending::kTooManyFailures:
+        say_always("stopped after " + plural(options_.max_failures, "failed job") +
+                   " (--max-failures)");
+        break;
+      case Ending::kNoWorkers:
+        say_always("work is left, and no worker is: the same command goes on from here");
+        break;
+      default:
+        break;
     }
   }
 
@@ -336,8 +359,9 @@ class Sweep {
     complain(coordinator_->store_problem());
     std::string lost;
     for (const std::string& line : coordinator_->unsaved()) lost += "\n  " + line;
-    complain(lost.empty() ? "everything that was finished is stored; the same command goes on from there"
-                          : "not stored, and to be computed again by the same command:" + lost);
+    complain(lost.empty()
+                 ? "everything that was finished is stored; the same command goes on from there"
+                 : "not stored, and to be computed again by the same command:" + lost);
     return kExitNotStored;
   }
 
@@ -355,7 +379,8 @@ class Sweep {
     while (!condition() && seconds_since_start() < end) rest(false);
   }
 
-  // Leaves MPI. MPI_Finalize waits for every rank, so it is for those alone that have all said farewell.
+  // Leaves MPI. MPI_Finalize waits for every rank, so it is for those alone that have all said
+  // farewell.
   void part(int code) {
     if (!rank_.mpi) {
       if (worker_ && worker_->busy()) leave(code);
@@ -376,8 +401,11 @@ class Sweep {
         leave(code);
       }
     }
-    complain("a rank was lost, so that MPI cannot end in order and MPI_Abort follows: mpirun's exit code may be another than "
-             "this program's, which is " + std::to_string(code));
+    complain(
+        "a rank was lost, so that MPI cannot end in order and MPI_Abort follows: mpirun's exit "
+        "code may be another than "
+        "this program's, which is " +
+        std::to_string(code));
     std::fflush(nullptr);
     rank_.mpi->abort(code);
   }
@@ -404,7 +432,8 @@ class Sweep {
 
 }  // namespace
 
-int run_coordinator_rank(Rank& rank, const Options& options, const std::vector<std::string>& arguments) {
+int run_coordinator_rank(Rank& rank, const Options& options,
+                         const std::vector<std::string>& arguments) {
   Sweep sweep(rank, options, arguments);
   return sweep.run();
 }

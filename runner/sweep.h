@@ -10,6 +10,7 @@
 namespace squant::runner {
 
 // Returns the exit code; workers have been told to leave then. Prints what is wrong.
-int run_coordinator_rank(Rank& rank, const Options& options, const std::vector<std::string>& arguments);
+int run_coordinator_rank(Rank& rank, const Options& options,
+                         const std::vector<std::string>& arguments);
 
 }  // namespace squant::runner

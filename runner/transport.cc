@@ -23,8 +23,8 @@ void check(int code, const char* expression, int line) {
   std::array<char, MPI_MAX_ERROR_STRING> text{};
   int length = 0;
   MPI_Error_string(code, text.data(), &length);
-  throw TransportError(std::string("transport.cc:") + std::to_string(line) + ": " + expression + ": " +
-                       std::string(text.data(), static_cast<std::size_t>(length)));
+  throw TransportError(std::string("transport.cc:") + std::to_string(line) + ": " + expression +
+                       ": " + std::string(text.data(), static_cast<std::size_t>(length)));
 }
 #define SQ_MPI_CHECK(expression) check((expression), #expression, __LINE__)
 
@@ -44,14 +44,18 @@ std::optional<int> number_in_environment(std::initializer_list<const char*> name
 
 Launch detect_launch() {
   Launch launch;
-  const bool slurm_step = std::getenv("SLURM_STEP_ID") != nullptr && std::getenv("PMIX_RANK") == nullptr &&
-                          std::getenv("PMI_RANK") == nullptr;
-  // Inside a batch script SLURM_PROCID is set too, but MPI is up only in a step whose PMI or PMIx says so.
-  const std::optional<int> rank = number_in_environment({"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"});
+  const bool slurm_step = std::getenv("SLURM_STEP_ID") != nullptr &&
+                          std::getenv("PMIX_RANK") == nullptr && std::getenv("PMI_RANK") == nullptr;
+  // Inside a batch script SLURM_PROCID is set too, but MPI is up only in a step whose PMI or PMIx
+  // says so.
+  const std::optional<int> rank =
+      number_in_environment({"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"});
   if (rank) {
     launch.by_mpi = true;
     launch.rank = *rank;
-    launch.size = number_in_environment({"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"}).value_or(0);
+    launch.size =
+        number_in_environment({"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"})
+            .value_or(0);
   } else if (slurm_step) {
     launch.rank = number_in_environment({"SLURM_PROCID"}).value_or(0);
     launch.size = number_in_environment({"SLURM_STEP_NUM_TASKS"}).value_or(1);
@@ -90,14 +94,16 @@ struct MpiTransport::Impl {
       int length = 0;
       SQ_MPI_CHECK(MPI_Get_count(&status, MPI_BYTE, &length));
       if (length < 0 || length > kMaxMessageBytes) {
-        throw TransportError("rank " + std::to_string(status.MPI_SOURCE) + " announces a message of " +
-                             std::to_string(length) + " bytes");
+        throw TransportError("rank " + std::to_string(status.MPI_SOURCE) +
+                             " announces a message of " + std::to_string(length) + " bytes");
       }
       Incoming& arriving = incoming.emplace_back();
       arriving.source = status.MPI_SOURCE;
       arriving.bytes.resize(static_cast<std::size_t>(length));
-      // Not MPI_Mrecv: the rest of a large message never comes where its sender died, and that must not stop this rank.
-      SQ_MPI_CHECK(MPI_Imrecv(arriving.bytes.data(), length, MPI_BYTE, &message, &arriving.request));
+      // Not MPI_Mrecv: the rest of a large message never comes where its sender died, and that must
+      // not stop this rank.
+      SQ_MPI_CHECK(
+          MPI_Imrecv(arriving.bytes.data(), length, MPI_BYTE, &message, &arriving.request));
     }
   }
 
@@ -117,7 +123,9 @@ MpiTransport::MpiTransport(int* argc, char*** argv) : impl_(std::make_unique<Imp
   SQ_MPI_CHECK(MPI_Comm_rank(MPI_COMM_WORLD, &impl_->rank));
   SQ_MPI_CHECK(MPI_Comm_size(MPI_COMM_WORLD, &impl_->size));
   if (provided < MPI_THREAD_FUNNELED) {
-    throw TransportError("this MPI library does not allow threads beside the one that calls it (MPI_THREAD_FUNNELED)");
+    throw TransportError(
+        "this MPI library does not allow threads beside the one that calls it "
+        "(MPI_THREAD_FUNNELED)");
   }
 }
 
@@ -128,7 +136,8 @@ int MpiTransport::size() const { return impl_->size; }
 
 std::vector<std::string> MpiTransport::gather_on_host(const std::string& mine) {
   MPI_Comm host = MPI_COMM_NULL;
-  SQ_MPI_CHECK(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, impl_->rank, MPI_INFO_NULL, &host));
+  SQ_MPI_CHECK(
+      MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, impl_->rank, MPI_INFO_NULL, &host));
   int count = 0;
   SQ_MPI_CHECK(MPI_Comm_size(host, &count));
   const int length = static_cast<int>(mine.size());
@@ -141,11 +150,13 @@ std::vector<std::string> MpiTransport::gather_on_host(const std::string& mine) {
     total += one;
   }
   std::string all(static_cast<std::size_t>(total), '\0');
-  SQ_MPI_CHECK(MPI_Allgatherv(mine.data(), length, MPI_BYTE, all.data(), lengths.data(), starts.data(), MPI_BYTE, host));
+  SQ_MPI_CHECK(MPI_Allgatherv(mine.data(), length, MPI_BYTE, all.data(), lengths.data(),
+                              starts.data(), MPI_BYTE, host));
   SQ_MPI_CHECK(MPI_Comm_free(&host));
   std::vector<std::string> parts;
   for (std::size_t i = 0; i < lengths.size(); ++i) {
-    parts.push_back(all.substr(static_cast<std::size_t>(starts[i]), static_cast<std::size_t>(lengths[i])));
+    parts.push_back(
+        all.substr(static_cast<std::size_t>(starts[i]), static_cast<std::size_t>(lengths[i])));
   }
   return parts;
 }
@@ -153,8 +164,8 @@ std::vector<std::string> MpiTransport::gather_on_host(const std::string& mine) {
 void MpiTransport::send(int to, Bytes bytes) {
   Impl::Outgoing& leaving = impl_->outgoing.emplace_back();
   leaving.bytes = std::move(bytes);
-  SQ_MPI_CHECK(MPI_Isend(leaving.bytes.data(), static_cast<int>(leaving.bytes.size()), MPI_BYTE, to, kTag, MPI_COMM_WORLD,
-                         &leaving.request));
+  SQ_MPI_CHECK(MPI_Isend(leaving.bytes.data(), static_cast<int>(leaving.bytes.size()), MPI_BYTE, to,
+                         kTag, MPI_COMM_WORLD, &leaving.request));
 }
 
 std::optional<Envelope> MpiTransport::receive() {
@@ -202,8 +213,8 @@ std::string MpiTransport::library_version() {
 
 // --- loopback
 
-std::pair<std::unique_ptr<LoopbackTransport>, std::unique_ptr<LoopbackTransport>> LoopbackTransport::make_pair(
-    int rank_a, int rank_b) {
+std::pair<std::unique_ptr<LoopbackTransport>, std::unique_ptr<LoopbackTransport>>
+LoopbackTransport::make_pair(int rank_a, int rank_b) {
   auto a = std::make_unique<LoopbackTransport>();
   auto b = std::make_unique<LoopbackTransport>();
   a->rank_ = rank_a;

@@ -1,8 +1,9 @@
 // How messages travel. MPI is behind this interface and nowhere else.
 //
-// After start-up there is nothing but point-to-point messages: Open MPI 4.1 reports the death of a rank by no call at
-// all (sends to it succeed, large ones never complete, collectives hang), so liveness is the business of heartbeats
-// above this layer, and nothing here ever waits for another rank.
+// After start-up there is nothing but point-to-point messages: Open MPI 4.1 reports the death of a
+// rank by no call at all (sends to it succeed, large ones never complete, collectives hang), so
+// liveness is the business of heartbeats above this layer, and nothing here ever waits for another
+// rank.
 #pragma once
 
 #include <cstddef>
@@ -28,7 +29,8 @@ struct Envelope {
   Bytes bytes;
 };
 
-// Messages between two ranks arrive in the order they were sent. To be called from one thread, the main thread.
+// Messages between two ranks arrive in the order they were sent. To be called from one thread, the
+// main thread.
 class Transport {
  public:
   virtual ~Transport() = default;
@@ -44,9 +46,9 @@ class Transport {
 struct Launch {
   bool by_mpi = false;  // started by mpirun, srun or the like
   int rank = 0;
-  int size = 1;               // 0: not said
-  bool recovery = false;      // mpirun --enable-recovery: other ranks survive the death of one
-  bool binding_given = false; // the user chose a --bind-to
+  int size = 1;                // 0: not said
+  bool recovery = false;       // mpirun --enable-recovery: other ranks survive the death of one
+  bool binding_given = false;  // the user chose a --bind-to
 };
 Launch detect_launch();
 
@@ -57,8 +59,8 @@ class MpiTransport final : public Transport {
   ~MpiTransport() override;  // does not finalize: see finalize()
   int rank() const;
   int size() const;
-  // Collective over the ranks of this host, for the start-up only: what each of them gave, in order of rank. A rank that
-  // does not work gives an empty string.
+  // Collective over the ranks of this host, for the start-up only: what each of them gave, in order
+  // of rank. A rank that does not work gives an empty string.
   std::vector<std::string> gather_on_host(const std::string& mine);
   void send(int to, Bytes bytes) override;
   std::optional<Envelope> receive() override;
@@ -77,8 +79,8 @@ class MpiTransport final : public Transport {
 class LoopbackTransport final : public Transport {
  public:
   // `rank_a` and `rank_b` are what the other end sees as the source.
-  static std::pair<std::unique_ptr<LoopbackTransport>, std::unique_ptr<LoopbackTransport>> make_pair(int rank_a,
-                                                                                                     int rank_b);
+  static std::pair<std::unique_ptr<LoopbackTransport>, std::unique_ptr<LoopbackTransport>>
+  make_pair(int rank_a, int rank_b);
   void send(int to, Bytes bytes) override;
   std::optional<Envelope> receive() override;
   bool flushed() override { return true; }

@@ -8,7 +8,10 @@
 namespace squant::runner {
 
 Worker::Worker(Transport& transport, TaskExecutor& executor, Hello hello, WorkerOptions options)
-    : transport_(transport), executor_(executor), hello_(std::move(hello)), options_(std::move(options)) {}
+    : transport_(transport),
+      executor_(executor),
+      hello_(std::move(hello)),
+      options_(std::move(options)) {}
 
 bool Worker::step(double now) {
   if (!started_) {
@@ -40,7 +43,8 @@ bool Worker::step(double now) {
   }
   if (now - last_heard_ > options_.patience_s) {
     state_ = State::kAbandoned;
-    farewell_ = "nothing was heard of the coordinator for " + std::to_string(static_cast<int>(options_.patience_s)) + " s";
+    farewell_ = "nothing was heard of the coordinator for " +
+                std::to_string(static_cast<int>(options_.patience_s)) + " s";
   }
   return active;
 }
@@ -53,7 +57,8 @@ void Worker::on(const JobInfo& message) { jobs_[message.job] = message; }
 
 void Worker::on(const PrepareTask& message) {
   const JobInfo& job = jobs_.at(message.job);
-  spdlog::info("task {}: prepare {} w{}a{}", message.task, job.spec.model, job.spec.weight_bits, job.spec.activation_bits);
+  spdlog::info("task {}: prepare {} w{}a{}", message.task, job.spec.model, job.spec.weight_bits,
+               job.spec.activation_bits);
   start(message.task, PreparationWork{job.spec, job.repeats});
 }
 
@@ -88,7 +93,9 @@ void Worker::start(std::int64_t task, Work work) {
   executor_.start(std::move(work));
 }
 
-void Worker::send(const Message& message) { transport_.send(options_.coordinator, encode(message)); }
+void Worker::send(const Message& message) {
+  transport_.send(options_.coordinator, encode(message));
+}
 
 void Worker::finish(WorkResult result) {
   const std::int64_t task = std::exchange(task_, 0);

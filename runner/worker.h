@@ -1,5 +1,5 @@
-// The worker's side of the conversation: says hello, keeps the heart beating, passes work to its executor and answers
-// back. Called again and again by the main thread of its rank; knows no clock.
+// The worker's side of the conversation: says hello, keeps the heart beating, passes work to its
+// executor and answers back. Called again and again by the main thread of its rank; knows no clock.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,8 @@ namespace squant::runner {
 struct WorkerOptions {
   int coordinator = 0;
   double heartbeat_s = 2;
-  double patience_s = 300;  // without a word of the coordinator the worker ends: it must not hold a device for ever
+  double patience_s =
+      300;  // without a word of the coordinator the worker ends: it must not hold a device for ever
   std::function<std::string()> log_tail;  // the last lines of the log, for a failure; may be empty
 };
 
@@ -27,7 +28,8 @@ class Worker {
 
   Worker(Transport& transport, TaskExecutor& executor, Hello hello, WorkerOptions options);
 
-  // Takes what has arrived and sends what is due. `now` in seconds, any origin. Returns whether anything happened.
+  // Takes what has arrived and sends what is due. `now` in seconds, any origin. Returns whether
+  // anything happened.
   bool step(double now);
   State state() const { return state_; }
   const std::string& farewell() const { return farewell_; }

@@ -1,4 +1,5 @@
-// What the coordinator has to store and has not stored yet. A full disk costs time, not results: they wait here.
+// What the coordinator has to store and has not stored yet. A full disk costs time, not results:
+// they wait here.
 #pragma once
 
 #include <cstddef>
@@ -13,9 +14,9 @@ namespace squant::runner {
 class WriteQueue {
  public:
   enum class State : std::uint8_t {
-    kStored,     // nothing waits
-    kWaiting,    // the database could not be written; what waits can be tried again
-    kLockLost,   // another coordinator has taken the database over
+    kStored,    // nothing waits
+    kWaiting,   // the database could not be written; what waits can be tried again
+    kLockLost,  // another coordinator has taken the database over
   };
   // A row that contradicts what is stored: a hardware or software fault.
   struct Refused {
@@ -31,7 +32,9 @@ class WriteQueue {
   void add(results::TileRow tile) { tiles_.push_back(std::move(tile)); }
   void add(results::FailureRow failure) { failures_.push_back(std::move(failure)); }
 
-  bool empty() const { return workers_.empty() && preparations_.empty() && tiles_.empty() && failures_.empty(); }
+  bool empty() const {
+    return workers_.empty() && preparations_.empty() && tiles_.empty() && failures_.empty();
+  }
   const std::vector<results::TileRow>& tiles() const { return tiles_; }
   const std::vector<results::PreparationRow>& preparations() const { return preparations_; }
   const std::vector<results::FailureRow>& failures() const { return failures_; }

@@ -1,10 +1,12 @@
-// Trains the quickstart's two networks on Fashion-MNIST and writes experiments/quickstart/NAME.safetensors.
+// Trains the quickstart's two networks on Fashion-MNIST and writes
+// experiments/quickstart/NAME.safetensors.
 //
-// SGD with Nesterov momentum, a warm-up and a cosine learning rate; images are shifted by up to two pixels and mirrored.
-// The networks are those of eval/models: the graph is interpreted in training mode, so nothing is said twice.
-#include <CLI/CLI.hpp>
+// SGD with Nesterov momentum, a warm-up and a cosine learning rate; images are shifted by up to two
+// pixels and mirrored. The networks are those of eval/models: the graph is interpreted in training
+// mode, so nothing is said twice.
 #include <malloc.h>
 #include <torch/optim/sgd.h>
+#include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -89,13 +91,15 @@ class Learner {
 
  private:
   // He's initialization for weights; batch norm starts as the identity.
-  static at::Tensor initial(const std::string& name, const std::vector<std::int64_t>& shape, std::mt19937_64& random) {
+  static at::Tensor initial(const std::string& name, const std::vector<std::int64_t>& shape,
+                            std::mt19937_64& random) {
     if (shape.size() == 1) {
       const bool is_one = name.ends_with(".weight") || name.ends_with(".running_var");
       return at::full(shape, is_one ? 1.0 : 0.0, at::kFloat);
     }
     at::Tensor result = at::empty(shape, at::kFloat);
-    std::normal_distribution<float> normal(0, std::sqrt(2.0F / static_cast<float>(result.numel() / shape[0])));
+    std::normal_distribution<float> normal(
+        0, std::sqrt(2.0F / static_cast<float>(result.numel() / shape[0])));
     float* values = result.mutable_data_ptr<float>();
     std::generate(values, values + result.numel(), [&] { return normal(random); });
     return result.dim() == 4 ? result.contiguous(at::MemoryFormat::ChannelsLast) : result;
@@ -116,8 +120,9 @@ class Learner {
     }
     if (node.op == Op::kBatchNorm) {
       return at::batch_norm(inputs[0], entry(node.name + ".weight"), entry(node.name + ".bias"),
-                            entry(node.name + ".running_mean"), entry(node.name + ".running_var"), /*training=*/true,
-                            kBatchNormMomentum, node.epsilon, /*cudnn_enabled=*/false);
+                            entry(node.name + ".running_mean"), entry(node.name + ".running_var"),
+                            /*training=*/true, kBatchNormMomentum, node.epsilon,
+                            /*cudnn_enabled=*/false);
     }
     return apply_function(node, inputs);
   }
@@ -132,8 +137,8 @@ struct Batch {
 };
 
 // Copies the chosen images, each shifted (black comes in) and, every other one, mirrored.
-Batch augmented(const ImageChunk& chunk, const std::vector<std::int64_t>& order, std::size_t first, std::int64_t count,
-                const ModelInfo& info, std::mt19937_64& random) {
+Batch augmented(const ImageChunk& chunk, const std::vector<std::int64_t>& order, std::size_t first,
+                std::int64_t count, const ModelInfo& info, std::mt19937_64& random) {
   const Shape& shape = chunk.shape;
   at::Tensor pixels = at::zeros({count, shape.height, shape.width, shape.channels}, at::kByte);
   at::Tensor labels = at::empty({count}, at::kLong);
@@ -146,8 +151,10 @@ Batch augmented(const ImageChunk& chunk, const std::vector<std::int64_t>& order,
     const std::int64_t down = shift(random);
     const std::int64_t right = shift(random);
     const bool mirror = (random() & 1) != 0;
-    for (std::int64_t y = std::max<std::int64_t>(0, down); y < std::min(shape.height, shape.height + down); ++y) {
-      for (std::int64_t x = std::max<std::int64_t>(0, right); x < std::min(shape.width, shape.width + right); ++x) {
+    for (std::int64_t y = std::max<std::int64_t>(0, down);
+         y < std::min(shape.height, shape.height + down); ++y) {
+      for (std::int64_t x = std::max<std::int64_t>(0, right);
+           x < std::min(shape.width, shape.width + right); ++x) {
         const std::int64_t from_x = mirror ? shape.width - 1 - (x - right) : x - right;
         std::copy_n(from + ((y - down) * shape.width + from_x) * shape.channels, shape.channels,
                     to + (y * shape.width + x) * shape.channels);
@@ -173,13 +180,15 @@ double top1_pct(const ModelInfo& info, const StateDict& weights, const ImageChun
   std::vector<float> logits(static_cast<std::size_t>(images.count * info.num_classes));
   constexpr std::int64_t kBatch = 500;
   for (std::int64_t first = 0; first < images.count; first += kBatch) {
-    engine->run_pixels(images.pixels.data() + first * info.input.size(), std::min(kBatch, images.count - first),
+    engine->run_pixels(images.pixels.data() + first * info.input.size(),
+                       std::min(kBatch, images.count - first),
                        logits.data() + first * info.num_classes);
   }
   std::int64_t num_right = 0;
   for (std::int64_t i = 0; i < images.count; ++i) {
     const auto row = logits.begin() + i * info.num_classes;
-    num_right += std::max_element(row, row + info.num_classes) - row == images.labels[static_cast<std::size_t>(i)];
+    num_right += std::max_element(row, row + info.num_classes) - row ==
+                 images.labels[static_cast<std::size_t>(i)];
   }
   return 100.0 * static_cast<double>(num_right) / static_cast<double>(images.count);
 }
@@ -209,8 +218,8 @@ void train(const Settings& settings, const ModelInfo& info) {
     std::shuffle(order.begin(), order.end(), random);
     double loss_sum = 0;
     for (std::int64_t i = 0; i < steps_per_epoch; ++i) {
-      const Batch batch =
-          augmented(training, order, static_cast<std::size_t>(i * settings.batch), settings.batch, info, random);
+      const Batch batch = augmented(training, order, static_cast<std::size_t>(i * settings.batch),
+                                    settings.batch, info, random);
       const double rate = learning_rate(settings, epoch * steps_per_epoch + i, num_steps);
       for (torch::optim::OptimizerParamGroup& group : optimizer.param_groups()) {
         group.options().set_lr(rate);
@@ -222,9 +231,11 @@ void train(const Settings& settings, const ModelInfo& info) {
       loss_sum += loss.item<double>();
     }
     top1 = top1_pct(info, learner.state_dict(), test);
-    const double elapsed_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    std::printf("%s epoch %d/%d: training loss %.4f, test top-1 %.2f%%, %.0f s\n", info.name.c_str(), epoch + 1,
-                settings.epochs, loss_sum / static_cast<double>(steps_per_epoch), top1, elapsed_s);
+    const double elapsed_s =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    std::printf("%s epoch %d/%d: training loss %.4f, test top-1 %.2f%%, %.0f s\n",
+                info.name.c_str(), epoch + 1, settings.epochs,
+                loss_sum / static_cast<double>(steps_per_epoch), top1, elapsed_s);
     std::fflush(stdout);
   }
   char top1_text[16];
@@ -247,18 +258,25 @@ void train(const Settings& settings, const ModelInfo& info) {
 int main(int argc, char** argv) {
   squant::eval::Settings settings;
   CLI::App app("Trains the quickstart's networks on Fashion-MNIST");
-  app.add_option("--models", settings.models, "Networks to train")->delimiter(',')->capture_default_str();
+  app.add_option("--models", settings.models, "Networks to train")
+      ->delimiter(',')
+      ->capture_default_str();
   app.add_option("--output", settings.output, "Folder for NAME.safetensors")->capture_default_str();
   app.add_option("--epochs", settings.epochs)->check(CLI::Range(1, 1000))->capture_default_str();
   app.add_option("--seed", settings.seed)->capture_default_str();
   app.add_option("--batch", settings.batch)->check(CLI::Range(2, 10000))->capture_default_str();
-  app.add_option("--learning-rate", settings.learning_rate)->check(CLI::PositiveNumber)->capture_default_str();
-  app.add_option("--weight-decay", settings.weight_decay)->check(CLI::NonNegativeNumber)->capture_default_str();
+  app.add_option("--learning-rate", settings.learning_rate)
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--weight-decay", settings.weight_decay)
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   app.add_option("--threads", settings.num_threads, "0: one per allowed core")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
-  // Keep freed activations: giving them back to the kernel and faulting them in again costs a fifth of the time.
+  // Keep freed activations: giving them back to the kernel and faulting them in again costs a fifth
+  // of the time.
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
   mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
   try {

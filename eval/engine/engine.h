@@ -36,13 +36,16 @@ struct QuantizedWeights {
 };
 QuantizedWeights quantize_weights(const Model& model, const quant::SquantOptions& options);
 
-// Activation settings of a job: bits 0 = float activations. `ranges` has one entry per layer; the first is not used.
+// Activation settings of a job: bits 0 = float activations. `ranges` has one entry per layer; the
+// first is not used.
 struct ActivationSettings {
   int bits = 0;
   quant::Rounding rounding = quant::Rounding::kCurrent;
   std::vector<quant::ActivationRange> ranges;
   // The last layer (the classifier) has an 8-bit input whatever `bits` is.
-  int layer_bits(std::size_t layer, std::size_t num_layers) const { return layer + 1 == num_layers ? 8 : bits; }
+  int layer_bits(std::size_t layer, std::size_t num_layers) const {
+    return layer + 1 == num_layers ? 8 : bits;
+  }
 };
 
 // Not thread-safe: one engine, one thread that calls it (it uses OpenMP threads inside).
@@ -59,19 +62,22 @@ class Engine {
   virtual bool exact() const = 0;
 };
 
-// Float32 network; with `weights` (may be null) the dequantized weights; with activations.bits > 0 every layer's input
-// but the first is quantized and dequantized in float32: the published "fake quantization".
+// Float32 network; with `weights` (may be null) the dequantized weights; with activations.bits > 0
+// every layer's input but the first is quantized and dequantized in float32: the published "fake
+// quantization".
 std::unique_ptr<Engine> make_float_engine(const Model& model, const QuantizedWeights* weights,
                                           const ActivationSettings& activations);
 
-// Exact integer sums, float32 epilogue in a stated order (docs/numerics.md). Needs weights and activation ranges.
+// Exact integer sums, float32 epilogue in a stated order (docs/numerics.md). Needs weights and
+// activation ranges.
 std::unique_ptr<Engine> make_integer_engine(const Model& model, const QuantizedWeights& weights,
                                             const ActivationSettings& activations);
 
-// Data-free activation ranges by `random-batch` (quant/ALGORITHM.md): runs the integer network once on `num_images`
-// images of calibration_noise. The same bits on every machine.
-std::vector<quant::ActivationRange> calibrate(const Model& model, const QuantizedWeights& weights, int activation_bits,
-                                              quant::Rounding rounding, double sigma, std::int64_t num_images);
+// Data-free activation ranges by `random-batch` (quant/ALGORITHM.md): runs the integer network once
+// on `num_images` images of calibration_noise. The same bits on every machine.
+std::vector<quant::ActivationRange> calibrate(const Model& model, const QuantizedWeights& weights,
+                                              int activation_bits, quant::Rounding rounding,
+                                              double sigma, std::int64_t num_images);
 
 // Threads that both engines use from now on in this process (0: one per allowed core).
 void set_engine_threads(int num_threads);

@@ -1,8 +1,8 @@
 // The float engine: a graph compiled to a list of steps over slots, each step a LibTorch operator.
 //
-// Float activations: batch norm is folded into the convolution before it (in double), ReLU is applied in place.
-// Quantized activations: as published, batch norm stays a step of its own, and every layer's input but the first is
-// quantized and dequantized in float32.
+// Float activations: batch norm is folded into the convolution before it (in double), ReLU is
+// applied in place. Quantized activations: as published, batch norm stays a step of its own, and
+// every layer's input but the first is quantized and dequantized in float32.
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <c10/core/InferenceMode.h>
@@ -36,8 +36,10 @@ struct Step {
 };
 
 // dequantize(quantize(x)) of a whole tensor, in float32. Every intermediate is rounded on its own.
-void fake_quantize(const float* input, float* output, std::int64_t size, const quant::ActivationAffine& affine) {
-  // Adding and subtracting 1.5 * 2^23 rounds to an integer, halves to even, what is clamped to 8 bits before.
+void fake_quantize(const float* input, float* output, std::int64_t size,
+                   const quant::ActivationAffine& affine) {
+  // Adding and subtracting 1.5 * 2^23 rounds to an integer, halves to even, what is clamped to 8
+  // bits before.
   constexpr float kRound = 12582912.0F;
   const float lo = static_cast<float>(affine.lo);
   const float hi = static_cast<float>(affine.hi);
@@ -72,8 +74,8 @@ at::Tensor run_step(const Step& step, std::vector<at::Tensor>& slots) {
     case StepKind::kLayer:
       return apply_layer(step.node, inputs[0], step.weight, step.bias);
     case StepKind::kBatchNorm:
-      return at::batch_norm(inputs[0], step.weight, step.bias, step.mean, step.variance, /*training=*/false, 0,
-                            step.node.epsilon, /*cudnn_enabled=*/false);
+      return at::batch_norm(inputs[0], step.weight, step.bias, step.mean, step.variance,
+                            /*training=*/false, 0, step.node.epsilon, /*cudnn_enabled=*/false);
     case StepKind::kFakeQuantize:
       return fake_quantize(inputs[0], step.affine, step.in_place);
     case StepKind::kFunction:
@@ -97,7 +99,9 @@ struct ChannelAffine {
 };
 
 ChannelAffine channel_affine(const StateDict& weights, const Node& norm) {
-  const auto entry = [&](const char* name) { return to_tensor(weights.at(norm.name + name)).to(at::kDouble); };
+  const auto entry = [&](const char* name) {
+    return to_tensor(weights.at(norm.name + name)).to(at::kDouble);
+  };
   const at::Tensor factor = entry(".weight") / at::sqrt(entry(".running_var") + norm.epsilon);
   return {factor, entry(".bias") - entry(".running_mean") * factor};
 }
@@ -105,7 +109,8 @@ ChannelAffine channel_affine(const StateDict& weights, const Node& norm) {
 // Turns a graph into steps.
 class Compiler {
  public:
-  Compiler(const Model& model, const QuantizedWeights* weights, const ActivationSettings& activations)
+  Compiler(const Model& model, const QuantizedWeights* weights,
+           const ActivationSettings& activations)
       : model_(model), weights_(weights), activations_(activations), layers_(model.graph.layers()) {
     check_arguments();
     const std::vector<Node>& nodes = model.graph.nodes();
@@ -127,14 +132,15 @@ class Compiler {
 
   void check_arguments() const {
     if (weights_ != nullptr && weights_->layers.size() != layers_.size()) {
-      throw std::invalid_argument("make_float_engine: quantized weights of " +
-                                  std::to_string(weights_->layers.size()) + " layers for " + model_.info->name +
-                                  ", which has " + std::to_string(layers_.size()));
+      throw std::invalid_argument(
+          "make_float_engine: quantized weights of " + std::to_string(weights_->layers.size()) +
+          " layers for " + model_.info->name + ", which has " + std::to_string(layers_.size()));
     }
     if (quantizes_activations() && activations_.ranges.size() != layers_.size()) {
-      throw std::invalid_argument("make_float_engine: " + std::to_string(activations_.ranges.size()) +
-                                  " activation ranges for " + model_.info->name + ", which has " +
-                                  std::to_string(layers_.size()) + " layers");
+      throw std::invalid_argument(
+          "make_float_engine: " + std::to_string(activations_.ranges.size()) +
+          " activation ranges for " + model_.info->name + ", which has " +
+          std::to_string(layers_.size()) + " layers");
     }
   }
 
@@ -190,7 +196,8 @@ class Compiler {
     }
   }
 
-  // The slot that the layer reads: its input, or that input fake-quantized; layers that read one tensor share the work.
+  // The slot that the layer reads: its input, or that input fake-quantized; layers that read one
+  // tensor share the work.
   int layer_input(std::size_t layer, int slot) {
     if (!quantizes_activations() || layer == 0) {
       return slot;
@@ -212,7 +219,8 @@ class Compiler {
     at::Tensor weight = to_tensor(model_.weights.at(name));
     if (weights_ != nullptr) {
       const QuantizedLayer& quantized = weights_->layers[layer];
-      if (quantized.name != node.name || static_cast<std::int64_t>(quantized.codes.size()) != weight.numel()) {
+      if (quantized.name != node.name ||
+          static_cast<std::int64_t>(quantized.codes.size()) != weight.numel()) {
         throw std::invalid_argument("make_float_engine: the quantized layer " + quantized.name +
                                     " stands where " + node.name + " is expected");
       }
@@ -220,21 +228,26 @@ class Compiler {
       per_channel[0] = quantized.shape.out;
       const at::Tensor scale = to_tensor({per_channel, quantized.scale});
       const at::Tensor zero_point = to_tensor({per_channel, quantized.zero_point});
-      const at::Tensor codes = at::from_blob(const_cast<std::int8_t*>(quantized.codes.data()), weight.sizes(), at::kChar);
+      const at::Tensor codes = at::from_blob(const_cast<std::int8_t*>(quantized.codes.data()),
+                                             weight.sizes(), at::kChar);
       weight = (codes.to(at::kFloat) + zero_point) / scale;
     }
     return weight;
   }
 
   static void fold(const ChannelAffine& affine, Step& layer) {
-    layer.weight = (layer.weight.to(at::kDouble) * affine.factor.view({-1, 1, 1, 1})).to(at::kFloat);
-    const at::Tensor bias = layer.bias.defined() ? layer.bias.to(at::kDouble) * affine.factor : at::Tensor();
+    layer.weight =
+        (layer.weight.to(at::kDouble) * affine.factor.view({-1, 1, 1, 1})).to(at::kFloat);
+    const at::Tensor bias =
+        layer.bias.defined() ? layer.bias.to(at::kDouble) * affine.factor : at::Tensor();
     layer.bias = (bias.defined() ? bias + affine.offset : affine.offset).to(at::kFloat);
   }
 
   int append_batch_norm(const Node& node) {
     Step& step = append(StepKind::kBatchNorm, node);
-    const auto entry = [&](const char* name) { return to_tensor(model_.weights.at(node.name + name)); };
+    const auto entry = [&](const char* name) {
+      return to_tensor(model_.weights.at(node.name + name));
+    };
     step.weight = entry(".weight");
     step.bias = entry(".bias");
     step.mean = entry(".running_mean");
@@ -276,7 +289,8 @@ class Compiler {
 
 class FloatEngine : public Engine {
  public:
-  FloatEngine(const Model& model, const QuantizedWeights* weights, const ActivationSettings& activations)
+  FloatEngine(const Model& model, const QuantizedWeights* weights,
+              const ActivationSettings& activations)
       : info_(*model.info), is_simulated_(activations.bits > 0) {
     const c10::InferenceMode guard;
     Compiler compiler(model, weights, activations);
@@ -290,8 +304,9 @@ class FloatEngine : public Engine {
   void run_pixels(const std::uint8_t* pixels, std::int64_t n, float* logits) override {
     const c10::InferenceMode guard;
     const Shape& shape = info_.input;
-    const at::Tensor images = at::from_blob(const_cast<std::uint8_t*>(pixels),
-                                            {n, shape.height, shape.width, shape.channels}, at::kByte);
+    const at::Tensor images =
+        at::from_blob(const_cast<std::uint8_t*>(pixels),
+                      {n, shape.height, shape.width, shape.channels}, at::kByte);
     // NHWC bytes seen as NCHW are channels-last already.
     run(images.permute({0, 3, 1, 2}).to(at::kFloat).div_(255).sub_(mean_).div_(stddev_), logits);
   }
@@ -299,7 +314,9 @@ class FloatEngine : public Engine {
   void run_input(const float* input, std::int64_t n, float* logits) override {
     const c10::InferenceMode guard;
     const Shape& shape = info_.input;
-    run(at::from_blob(const_cast<float*>(input), {n, shape.channels, shape.height, shape.width}, at::kFloat), logits);
+    run(at::from_blob(const_cast<float*>(input), {n, shape.channels, shape.height, shape.width},
+                      at::kFloat),
+        logits);
   }
 
   std::string name() const override { return is_simulated_ ? "simulated" : "float"; }

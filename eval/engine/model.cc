@@ -26,8 +26,8 @@ QuantizedWeights quantize_weights(const Model& model, const quant::SquantOptions
   std::vector<quant::SquantTensor> tensors;
   for (QuantizedLayer& layer : result.layers) {
     const HostTensor& weight = model.weights.at(layer.name + ".weight");
-    tensors.push_back({layer.name + ".weight", layer.shape, weight.values.data(), layer.codes.data(),
-                       layer.scale.data(), layer.zero_point.data()});
+    tensors.push_back({layer.name + ".weight", layer.shape, weight.values.data(),
+                       layer.codes.data(), layer.scale.data(), layer.zero_point.data()});
   }
   quant::squant_cpu(tensors, options);
   return result;

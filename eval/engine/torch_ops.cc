@@ -14,14 +14,16 @@ at::Tensor pad_explicitly(const at::Tensor& input, const Padding& pad, double va
   return at::constant_pad_nd(input, {pad.left, pad.right, pad.top, pad.bottom}, value);
 }
 
-at::Tensor convolve(const Node& node, at::Tensor input, const at::Tensor& weight, const at::Tensor& bias) {
+at::Tensor convolve(const Node& node, at::Tensor input, const at::Tensor& weight,
+                    const at::Tensor& bias) {
   const Window& window = node.window;
   Padding pad = window.padding;
   if (!is_symmetric(pad)) {
     input = pad_explicitly(input, pad, 0);
     pad = {};
   }
-  return at::conv2d(input, weight, bias, {window.stride_h, window.stride_w}, {pad.top, pad.left}, {1, 1}, node.groups);
+  return at::conv2d(input, weight, bias, {window.stride_h, window.stride_w}, {pad.top, pad.left},
+                    {1, 1}, node.groups);
 }
 
 at::Tensor max_pool(const Window& window, at::Tensor input) {
@@ -30,32 +32,37 @@ at::Tensor max_pool(const Window& window, at::Tensor input) {
     input = pad_explicitly(input, pad, -std::numeric_limits<double>::infinity());
     pad = {};
   }
-  return at::max_pool2d(input, {window.kernel_h, window.kernel_w}, {window.stride_h, window.stride_w},
-                        {pad.top, pad.left}, {1, 1}, window.ceil_mode);
+  return at::max_pool2d(input, {window.kernel_h, window.kernel_w},
+                        {window.stride_h, window.stride_w}, {pad.top, pad.left}, {1, 1},
+                        window.ceil_mode);
 }
 
 at::Tensor avg_pool(const Window& window, at::Tensor input) {
   Padding pad = window.padding;
   if (!is_symmetric(pad)) {
     if (!window.count_include_pad || window.ceil_mode) {
-      throw std::logic_error("average pool: padding that differs by side needs count_include_pad and no ceil_mode");
+      throw std::logic_error(
+          "average pool: padding that differs by side needs count_include_pad and no ceil_mode");
     }
     input = pad_explicitly(input, pad, 0);
     pad = {};
   }
-  return at::avg_pool2d(input, {window.kernel_h, window.kernel_w}, {window.stride_h, window.stride_w},
-                        {pad.top, pad.left}, window.ceil_mode, window.count_include_pad);
+  return at::avg_pool2d(input, {window.kernel_h, window.kernel_w},
+                        {window.stride_h, window.stride_w}, {pad.top, pad.left}, window.ceil_mode,
+                        window.count_include_pad);
 }
 
 }  // namespace
 
 at::Tensor to_tensor(const HostTensor& tensor) {
   at::Tensor result = at::empty(tensor.shape, at::kFloat);
-  std::memcpy(result.mutable_data_ptr<float>(), tensor.values.data(), tensor.values.size() * sizeof(float));
+  std::memcpy(result.mutable_data_ptr<float>(), tensor.values.data(),
+              tensor.values.size() * sizeof(float));
   return result;
 }
 
-at::Tensor apply_layer(const Node& node, const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias) {
+at::Tensor apply_layer(const Node& node, const at::Tensor& input, const at::Tensor& weight,
+                       const at::Tensor& bias) {
   if (node.op == Op::kLinear) {
     return at::linear(input.flatten(1), weight, bias).unflatten(1, {node.shape.channels, 1, 1});
   }

@@ -16,7 +16,8 @@ void require(bool condition, const std::string& message) {
 }
 
 std::string text(const Shape& shape) {
-  return std::to_string(shape.channels) + " x " + std::to_string(shape.height) + " x " + std::to_string(shape.width);
+  return std::to_string(shape.channels) + " x " + std::to_string(shape.height) + " x " +
+         std::to_string(shape.width);
 }
 
 std::string text(const std::vector<std::int64_t>& shape) {
@@ -28,8 +29,8 @@ std::string text(const std::vector<std::int64_t>& shape) {
 }
 
 // Positions of a window along one side.
-std::int64_t num_windows(std::int64_t size, std::int64_t before, std::int64_t after, std::int64_t kernel,
-                         std::int64_t stride, bool ceil_mode) {
+std::int64_t num_windows(std::int64_t size, std::int64_t before, std::int64_t after,
+                         std::int64_t kernel, std::int64_t stride, bool ceil_mode) {
   require(kernel > 0 && stride > 0 && before >= 0 && after >= 0, "a window needs positive sizes");
   const std::int64_t room = size + before + after - kernel;
   require(room >= 0, "a window larger than its padded input");
@@ -42,9 +43,10 @@ std::int64_t num_windows(std::int64_t size, std::int64_t before, std::int64_t af
 
 void apply_window(const Window& window, Shape& shape) {
   const Padding& pad = window.padding;
-  shape.height =
-      num_windows(shape.height, pad.top, pad.bottom, window.kernel_h, window.stride_h, window.ceil_mode);
-  shape.width = num_windows(shape.width, pad.left, pad.right, window.kernel_w, window.stride_w, window.ceil_mode);
+  shape.height = num_windows(shape.height, pad.top, pad.bottom, window.kernel_h, window.stride_h,
+                             window.ceil_mode);
+  shape.width = num_windows(shape.width, pad.left, pad.right, window.kernel_w, window.stride_w,
+                            window.ceil_mode);
 }
 
 }  // namespace
@@ -72,7 +74,8 @@ int Graph::conv(int input, const std::string& name, std::int64_t out_channels, c
   conv.groups = groups;
   conv.bias = bias;
   require(!window.ceil_mode, name + ": a convolution has no ceil_mode");
-  require(groups > 0 && out_channels > 0 && conv.shape.channels % groups == 0 && out_channels % groups == 0,
+  require(groups > 0 && out_channels > 0 && conv.shape.channels % groups == 0 &&
+              out_channels % groups == 0,
           name + ": channels are no multiple of groups");
   apply_window(window, conv.shape);
   conv.shape.channels = out_channels;
@@ -81,7 +84,8 @@ int Graph::conv(int input, const std::string& name, std::int64_t out_channels, c
 
 int Graph::linear(int input, const std::string& name, std::int64_t out_features, bool bias) {
   const Shape& in = node(input).shape;
-  require(in.height == 1 && in.width == 1, name + ": a linear layer wants C x 1 x 1, got " + text(in));
+  require(in.height == 1 && in.width == 1,
+          name + ": a linear layer wants C x 1 x 1, got " + text(in));
   require(out_features > 0, name + ": no output");
   Node linear;
   linear.op = Op::kLinear;
@@ -117,7 +121,8 @@ int Graph::relu6(int input) {
 }
 
 int Graph::add(int a, int b) {
-  require(node(a).shape == node(b).shape, "add of " + text(node(a).shape) + " and " + text(node(b).shape));
+  require(node(a).shape == node(b).shape,
+          "add of " + text(node(a).shape) + " and " + text(node(b).shape));
   Node add;
   add.op = Op::kAdd;
   add.inputs = {a, b};
@@ -134,7 +139,8 @@ int Graph::concat(const std::vector<int>& inputs) {
   concat.shape.channels = 0;
   for (const int input : inputs) {
     const Shape& in = node(input).shape;
-    require(in.height == concat.shape.height && in.width == concat.shape.width, "concat of different sizes");
+    require(in.height == concat.shape.height && in.width == concat.shape.width,
+            "concat of different sizes");
     concat.shape.channels += in.channels;
   }
   return append(std::move(concat));
@@ -168,7 +174,8 @@ int Graph::channel_shuffle(int input, std::int64_t groups) {
   shuffle.inputs = {input};
   shuffle.shape = node(input).shape;
   shuffle.groups = groups;
-  require(groups > 0 && shuffle.shape.channels % groups == 0, "shuffle: channels are no multiple of groups");
+  require(groups > 0 && shuffle.shape.channels % groups == 0,
+          "shuffle: channels are no multiple of groups");
   return append(std::move(shuffle));
 }
 
@@ -198,7 +205,8 @@ std::vector<std::pair<std::string, std::vector<std::int64_t>>> Graph::parameters
     const std::int64_t out = node.shape.channels;
     if (node.op == Op::kConv) {
       const std::int64_t in = nodes_[static_cast<std::size_t>(node.inputs[0])].shape.channels;
-      result.push_back({node.name + ".weight", {out, in / node.groups, node.window.kernel_h, node.window.kernel_w}});
+      result.push_back({node.name + ".weight",
+                        {out, in / node.groups, node.window.kernel_h, node.window.kernel_w}});
     } else if (node.op == Op::kLinear) {
       const std::int64_t in = nodes_[static_cast<std::size_t>(node.inputs[0])].shape.channels;
       result.push_back({node.name + ".weight", {out, in}});
@@ -262,8 +270,8 @@ void check_state_dict(const Graph& graph, const StateDict& tensors, const std::s
       continue;
     }
     const HostTensor& tensor = found->second;
-    const std::int64_t size =
-        std::accumulate(expected.begin(), expected.end(), std::int64_t{1}, std::multiplies<std::int64_t>());
+    const std::int64_t size = std::accumulate(expected.begin(), expected.end(), std::int64_t{1},
+                                              std::multiplies<std::int64_t>());
     if (tensor.shape != expected || static_cast<std::int64_t>(tensor.values.size()) != size) {
       shape.add(name + " " + text(tensor.shape) + " instead of " + text(expected));
     } else if (const std::string problem = value_problem(name, tensor.values); !problem.empty()) {
@@ -277,8 +285,9 @@ void check_state_dict(const Graph& graph, const StateDict& tensors, const std::s
   }
   const std::string problems = missing.text() + unexpected.text() + shape.text() + value.text();
   if (!problems.empty()) {
-    throw std::invalid_argument(where + ": the checkpoint does not fit the network; choose the model it was trained " +
-                                "as, or a checkpoint with this network's state-dict names" + problems);
+    throw std::invalid_argument(
+        where + ": the checkpoint does not fit the network; choose the model it was trained " +
+        "as, or a checkpoint with this network's state-dict names" + problems);
   }
 }
 

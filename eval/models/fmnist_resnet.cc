@@ -1,11 +1,14 @@
-// The quickstart's residual network: 3x3 convolutions, batch norm, 1x1 projections, for 28x28 grey images.
+// The quickstart's residual network: 3x3 convolutions, batch norm, 1x1 projections, for 28x28 grey
+// images.
 #include "eval/models/registry.h"
 
 namespace squant::eval {
 namespace {
 
-// A basic block: two 3x3 convolutions beside an identity, or beside a 1x1 projection where the shape changes.
-int basic_block(Graph& graph, int input, const std::string& name, std::int64_t channels, std::int64_t stride) {
+// A basic block: two 3x3 convolutions beside an identity, or beside a 1x1 projection where the
+// shape changes.
+int basic_block(Graph& graph, int input, const std::string& name, std::int64_t channels,
+                std::int64_t stride) {
   int x = graph.conv(input, name + ".conv1", channels, Window::square(3, stride, 1));
   x = graph.relu(graph.batch_norm(x, name + ".bn1"));
   x = graph.conv(x, name + ".conv2", channels, Window::square(3, 1, 1));
@@ -32,8 +35,14 @@ Graph build() {
 }  // namespace
 
 ModelInfo fmnist_resnet_info() {
-  return {"fmnist_resnet", {1, 28, 28}, {0.2860}, {0.3530}, 10,
-          "squant-sweep's own small residual network for Fashion-MNIST (after He et al., CVPR 2016)", build};
+  return {
+      "fmnist_resnet",
+      {1, 28, 28},
+      {0.2860},
+      {0.3530},
+      10,
+      "squant-sweep's own small residual network for Fashion-MNIST (after He et al., CVPR 2016)",
+      build};
 }
 
 }  // namespace squant::eval

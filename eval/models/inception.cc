@@ -5,8 +5,10 @@ namespace squant::eval {
 namespace {
 
 // Convolution, batch norm (epsilon 1e-3), ReLU. Without padding unless said.
-int block(Graph& graph, int input, const std::string& name, std::int64_t channels, const Window& window) {
-  return graph.relu(conv_bn(graph, input, name, channels, window, /*bias=*/false, /*epsilon=*/1e-3));
+int block(Graph& graph, int input, const std::string& name, std::int64_t channels,
+          const Window& window) {
+  return graph.relu(
+      conv_bn(graph, input, name, channels, window, /*bias=*/false, /*epsilon=*/1e-3));
 }
 
 // Stride 1, output as large as the input.
@@ -25,7 +27,8 @@ struct Step {
 int sequence(Graph& graph, int input, const std::string& name, const std::vector<Step>& steps) {
   int x = input;
   for (std::size_t i = 0; i < steps.size(); ++i) {
-    x = block(graph, x, name + ".conv_list.conv" + std::to_string(i + 1), steps[i].channels, steps[i].window);
+    x = block(graph, x, name + ".conv_list.conv" + std::to_string(i + 1), steps[i].channels,
+              steps[i].window);
   }
   return x;
 }
@@ -50,7 +53,8 @@ int inception_a(Graph& graph, int input, const std::string& unit, std::int64_t p
   const std::string name = unit + ".branches.branch";
   const int a = pointwise(graph, input, name + "1", 64);
   const int b = sequence(graph, input, name + "2", {{48, same(1, 1)}, {64, same(5, 5)}});
-  const int c = sequence(graph, input, name + "3", {{64, same(1, 1)}, {96, same(3, 3)}, {96, same(3, 3)}});
+  const int c =
+      sequence(graph, input, name + "3", {{64, same(1, 1)}, {96, same(3, 3)}, {96, same(3, 3)}});
   const int d = pooled(graph, input, name + "4", pool_channels);
   return graph.concat({a, b, c, d});
 }
@@ -59,15 +63,16 @@ int reduction_a(Graph& graph, int input, const std::string& unit) {
   const std::string name = unit + ".branches.branch";
   const Window halve = Window::square(3, 2);
   const int a = sequence(graph, input, name + "1", {{384, halve}});
-  const int b = sequence(graph, input, name + "2", {{64, same(1, 1)}, {96, same(3, 3)}, {96, halve}});
+  const int b =
+      sequence(graph, input, name + "2", {{64, same(1, 1)}, {96, same(3, 3)}, {96, halve}});
   return graph.concat({a, b, graph.max_pool(input, halve)});
 }
 
 int inception_b(Graph& graph, int input, const std::string& unit, std::int64_t middle) {
   const std::string name = unit + ".branches.branch";
   const int a = pointwise(graph, input, name + "1", 192);
-  const int b =
-      sequence(graph, input, name + "2", {{middle, same(1, 1)}, {middle, same(1, 7)}, {192, same(7, 1)}});
+  const int b = sequence(graph, input, name + "2",
+                         {{middle, same(1, 1)}, {middle, same(1, 7)}, {192, same(7, 1)}});
   const int c = sequence(graph, input, name + "3",
                          {{middle, same(1, 1)},
                           {middle, same(7, 1)},
@@ -82,8 +87,8 @@ int reduction_b(Graph& graph, int input, const std::string& unit) {
   const std::string name = unit + ".branches.branch";
   const Window halve = Window::square(3, 2);
   const int a = sequence(graph, input, name + "1", {{192, same(1, 1)}, {320, halve}});
-  const int b =
-      sequence(graph, input, name + "2", {{192, same(1, 1)}, {192, same(1, 7)}, {192, same(7, 1)}, {192, halve}});
+  const int b = sequence(graph, input, name + "2",
+                         {{192, same(1, 1)}, {192, same(1, 7)}, {192, same(7, 1)}, {192, halve}});
   return graph.concat({a, b, graph.max_pool(input, halve)});
 }
 
@@ -127,8 +132,13 @@ Graph build() {
 }  // namespace
 
 ModelInfo inceptionv3_info() {
-  return {"inceptionv3", {3, 299, 299}, kImagenetMean, kImagenetStddev, 1000,
-          "Szegedy et al., \"Rethinking the Inception Architecture for Computer Vision\", CVPR 2016; pytorchcv 0.0.51 "
+  return {"inceptionv3",
+          {3, 299, 299},
+          kImagenetMean,
+          kImagenetStddev,
+          1000,
+          "Szegedy et al., \"Rethinking the Inception Architecture for Computer Vision\", CVPR "
+          "2016; pytorchcv 0.0.51 "
           "inceptionv3",
           build};
 }

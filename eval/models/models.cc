@@ -17,7 +17,8 @@ std::uint64_t fnv1a(const std::string& text) {
   return hash;
 }
 
-// The element `index` (from 0) of the SplitMix64 sequence that starts at `seed`, as 24 bits in [0, 1).
+// The element `index` (from 0) of the SplitMix64 sequence that starts at `seed`, as 24 bits in [0,
+// 1).
 double splitmix_uniform(std::uint64_t seed, std::uint64_t index) {
   std::uint64_t z = seed + (index + 1) * 0x9E3779B97F4A7C15U;
   z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9U;
@@ -26,14 +27,16 @@ double splitmix_uniform(std::uint64_t seed, std::uint64_t index) {
   return static_cast<double>(z >> 40) * 0x1p-24;
 }
 
-// What one uniform number becomes, by the entry's name and shape: u -> (u + offset) * factor + base.
+// What one uniform number becomes, by the entry's name and shape: u -> (u + offset) * factor +
+// base.
 struct Spread {
   double offset = 0, factor = 1, base = 0;
 };
 
 Spread spread(const std::string& name, const std::vector<std::int64_t>& shape) {
   if (shape.size() >= 2) {
-    const std::int64_t row = std::accumulate(shape.begin() + 1, shape.end(), std::int64_t{1}, std::multiplies<>());
+    const std::int64_t row =
+        std::accumulate(shape.begin() + 1, shape.end(), std::int64_t{1}, std::multiplies<>());
     return {-0.5, 2 * std::sqrt(6.0 / static_cast<double>(row)), 0};
   }
   if (name.ends_with("running_var") || name.ends_with(".weight")) {
@@ -46,14 +49,9 @@ Spread spread(const std::string& name, const std::vector<std::int64_t>& shape) {
 
 const std::vector<ModelInfo>& all_models() {
   static const std::vector<ModelInfo> models = {
-      resnet18_info(),
-      resnet50_info(),
-      inceptionv3_info(),
-      sqnxt23_w2_info(),
-      shufflenet_g1_w1_info(),
-      efficientnet_lite0_info(),
-      fmnist_resnet_info(),
-      fmnist_mobilenet_info(),
+      resnet18_info(),      resnet50_info(),         inceptionv3_info(),
+      sqnxt23_w2_info(),    shufflenet_g1_w1_info(), efficientnet_lite0_info(),
+      fmnist_resnet_info(), fmnist_mobilenet_info(),
   };
   return models;
 }
@@ -83,7 +81,8 @@ StateDict generated_state_dict(const Graph& graph) {
     tensor.values.resize(static_cast<std::size_t>(
         std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>())));
     for (std::size_t i = 0; i < tensor.values.size(); ++i) {
-      tensor.values[i] = static_cast<float>((splitmix_uniform(seed, i) + by.offset) * by.factor + by.base);
+      tensor.values[i] =
+          static_cast<float>((splitmix_uniform(seed, i) + by.offset) * by.factor + by.base);
     }
   }
   return result;

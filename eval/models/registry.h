@@ -19,9 +19,10 @@ inline const std::vector<double> kImagenetMean = {0.485, 0.456, 0.406};
 inline const std::vector<double> kImagenetStddev = {0.229, 0.224, 0.225};
 
 // pytorchcv's block: NAME.conv, then batch norm NAME.bn (no ReLU).
-inline int conv_bn(Graph& graph, int input, const std::string& name, std::int64_t channels, const Window& window,
-                   bool bias = false, double epsilon = 1e-5) {
-  return graph.batch_norm(graph.conv(input, name + ".conv", channels, window, 1, bias), name + ".bn", epsilon);
+inline int conv_bn(Graph& graph, int input, const std::string& name, std::int64_t channels,
+                   const Window& window, bool bias = false, double epsilon = 1e-5) {
+  return graph.batch_norm(graph.conv(input, name + ".conv", channels, window, 1, bias),
+                          name + ".bn", epsilon);
 }
 
 }  // namespace squant::eval

@@ -8,7 +8,8 @@ namespace {
 
 constexpr std::int64_t kGroups = 1;
 
-// 1x1, shuffle, depthwise 3x3, 1x1; added to its input, or, with stride 2, concatenated with its average pool.
+// 1x1, shuffle, depthwise 3x3, 1x1; added to its input, or, with stride 2, concatenated with its
+// average pool.
 int unit(Graph& graph, int input, const std::string& name, std::int64_t channels, bool downsample) {
   const std::int64_t in_channels = graph.node(input).shape.channels;
   const std::int64_t middle = channels / 4;
@@ -35,7 +36,8 @@ Graph build() {
   std::int64_t channels = 144;
   for (std::size_t stage = 0; stage < kNumUnits.size(); ++stage, channels *= 2) {
     for (int i = 0; i < kNumUnits[stage]; ++i) {
-      const std::string name = "features.stage" + std::to_string(stage + 1) + ".unit" + std::to_string(i + 1);
+      const std::string name =
+          "features.stage" + std::to_string(stage + 1) + ".unit" + std::to_string(i + 1);
       x = unit(graph, x, name, channels, /*downsample=*/i == 0);
     }
   }
@@ -46,8 +48,13 @@ Graph build() {
 }  // namespace
 
 ModelInfo shufflenet_g1_w1_info() {
-  return {"shufflenet_g1_w1", {3, 224, 224}, kImagenetMean, kImagenetStddev, 1000,
-          "Zhang et al., \"ShuffleNet: An Extremely Efficient Convolutional Neural Network for Mobile Devices\", "
+  return {"shufflenet_g1_w1",
+          {3, 224, 224},
+          kImagenetMean,
+          kImagenetStddev,
+          1000,
+          "Zhang et al., \"ShuffleNet: An Extremely Efficient Convolutional Neural Network for "
+          "Mobile Devices\", "
           "CVPR 2018, table 1, g = 1; pytorchcv 0.0.51 shufflenet_g1_w1",
           build};
 }

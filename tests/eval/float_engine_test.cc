@@ -37,14 +37,16 @@ class GoldenLogitsTest : public testing::TestWithParam<const char*> {
 
   std::vector<float> run(const QuantizedWeights* weights, const ActivationSettings& activations) {
     std::vector<float> logits(static_cast<std::size_t>(batch_ * info_.num_classes));
-    make_float_engine(model_, weights, activations)->run_input(input_.data(), batch_, logits.data());
+    make_float_engine(model_, weights, activations)
+        ->run_input(input_.data(), batch_, logits.data());
     return logits;
   }
 
   QuantizedWeights quantized(const std::string& config) const {
     const nlohmann::json& settings = json_["configs"][config];
-    return quantize_weights(model_, {.bits = settings["weight_bits"].get<int>(),
-                                     .mode = quant::parse_mode(settings["mode"].get<std::string>())});
+    return quantize_weights(model_,
+                            {.bits = settings["weight_bits"].get<int>(),
+                             .mode = quant::parse_mode(settings["mode"].get<std::string>())});
   }
 
   void record(const std::string& config, double distance, double change) {
@@ -72,7 +74,8 @@ class GoldenLogitsTest : public testing::TestWithParam<const char*> {
   Model model_;
 };
 
-// The reference's own float32 logits lie within this of its float64 logits; a wrong network is above 0.1.
+// The reference's own float32 logits lie within this of its float64 logits; a wrong network is
+// above 0.1.
 constexpr double kFloatDistance = 1e-5;
 
 TEST_P(GoldenLogitsTest, FloatLogitsAreTheReferences) {
@@ -82,8 +85,8 @@ TEST_P(GoldenLogitsTest, FloatLogitsAreTheReferences) {
   EXPECT_LT(distance, kFloatDistance);
 }
 
-// The reference's own change is 0.07 to 0.57; what is left comes of the few codes that the method leaves open
-// (kOpenCodes names those of them that the golden data shows).
+// The reference's own change is 0.07 to 0.57; what is left comes of the few codes that the method
+// leaves open (kOpenCodes names those of them that the golden data shows).
 constexpr double kShareOfChange = 0.02;
 
 TEST_P(GoldenLogitsTest, LogitsOfQuantizedWeightsAreTheReferences) {
@@ -99,10 +102,10 @@ TEST_P(GoldenLogitsTest, LogitsOfQuantizedWeightsAreTheReferences) {
   }
 }
 
-// With quantized activations the published formulation does not agree with itself: a code on the edge of a step flips
-// with the last bit of a sum, and random weights carry each flip through the network. LibTorch's channels-last, NCHW
-// and plain kernels differ from each other as much as each does from the reference; so does one engine whose ranges
-// move by one unit in the last place.
+// With quantized activations the published formulation does not agree with itself: a code on the
+// edge of a step flips with the last bit of a sum, and random weights carry each flip through the
+// network. LibTorch's channels-last, NCHW and plain kernels differ from each other as much as each
+// does from the reference; so does one engine whose ranges move by one unit in the last place.
 constexpr double kTimesItself = 3;
 
 TEST_P(GoldenLogitsTest, SimulatedLogitsAreAsNearAsTheFormulationIsToItself) {
@@ -147,8 +150,9 @@ const std::vector<OpenCodes> kOpenCodes = {
 };
 
 bool is_open(const std::string& entry, std::int64_t channel) {
-  return std::any_of(kOpenCodes.begin(), kOpenCodes.end(),
-                     [&](const OpenCodes& open) { return open.entry == entry && open.channel == channel; });
+  return std::any_of(kOpenCodes.begin(), kOpenCodes.end(), [&](const OpenCodes& open) {
+    return open.entry == entry && open.channel == channel;
+  });
 }
 
 TEST_P(GoldenLogitsTest, CodesAreTheReferences) {
@@ -158,15 +162,18 @@ TEST_P(GoldenLogitsTest, CodesAreTheReferences) {
     EXPECT_FALSE(layers.empty());
     for (const std::string& name : layers) {
       const std::string entry = config + "/" + name;
-      const auto layer = std::find_if(weights.layers.begin(), weights.layers.end(),
-                                      [&](const QuantizedLayer& candidate) { return candidate.name == name; });
+      const auto layer =
+          std::find_if(weights.layers.begin(), weights.layers.end(),
+                       [&](const QuantizedLayer& candidate) { return candidate.name == name; });
       ASSERT_NE(layer, weights.layers.end()) << entry;
-      const std::vector<std::int8_t> expected = golden_.values<std::int8_t>(config + "/codes/" + name);
+      const std::vector<std::int8_t> expected =
+          golden_.values<std::int8_t>(config + "/codes/" + name);
       ASSERT_EQ(layer->codes.size(), expected.size()) << entry;
       const std::int64_t row = layer->shape.row();
       for (std::int64_t channel = 0; channel < layer->shape.out; ++channel) {
         const auto begin = layer->codes.begin() + channel * row;
-        EXPECT_TRUE(std::equal(begin, begin + row, expected.begin() + channel * row) || is_open(entry, channel))
+        EXPECT_TRUE(std::equal(begin, begin + row, expected.begin() + channel * row) ||
+                    is_open(entry, channel))
             << entry << ", channel " << channel;
       }
     }
@@ -229,7 +236,8 @@ TEST(FloatEngineTest, PoolsTreatPaddingAsTheGraphSays) {
 TEST(FloatEngineTest, ShuffleTransposesGroups) {
   Graph graph({6, 1, 1});
   graph.channel_shuffle(0, 2);
-  EXPECT_THAT(SmallModel(std::move(graph), {}).run({0, 1, 2, 3, 4, 5}), ElementsAre(0, 3, 1, 4, 2, 5));
+  EXPECT_THAT(SmallModel(std::move(graph), {}).run({0, 1, 2, 3, 4, 5}),
+              ElementsAre(0, 3, 1, 4, 2, 5));
 }
 
 TEST(FloatEngineTest, ATensorReadTwiceSurvivesReluAndAdd) {
@@ -270,14 +278,16 @@ TEST(FloatEngineTest, PixelsAreNormalizedPerChannel) {
   SmallModel small(std::move(graph), {});
   small.info.mean = {0, 0.5, 0.25};
   small.info.stddev = {1, 0.5, 0.125};
-  const std::vector<std::uint8_t> pixels = {255, 0, 51, 102, 255, 204};  // two pixels of three channels
+  const std::vector<std::uint8_t> pixels = {255, 0,   51,
+                                            102, 255, 204};  // two pixels of three channels
   std::vector<float> logits(6);
   make_float_engine(small.model, nullptr, {})->run_pixels(pixels.data(), 1, logits.data());
   const auto expected = [](int pixel, float mean, float stddev) {
     return (static_cast<float>(pixel) / 255.0F - mean) / stddev;
   };
   EXPECT_THAT(logits, ElementsAre(expected(255, 0, 1), expected(102, 0, 1), expected(0, 0.5, 0.5),
-                                  expected(255, 0.5, 0.5), expected(51, 0.25, 0.125), expected(204, 0.25, 0.125)));
+                                  expected(255, 0.5, 0.5), expected(51, 0.25, 0.125),
+                                  expected(204, 0.25, 0.125)));
 }
 
 // conv (identity) - conv (identity) - linear (identity): what comes out has passed two quantizers.
@@ -300,18 +310,22 @@ class FakeQuantizeTest : public testing::Test {
 TEST_F(FakeQuantizeTest, EveryInputButTheFirstIsQuantizedAndTheLastHasEightBits) {
   const SmallModel two = model(1);
   // Only the linear layer's input is quantized, to 8 bits: steps of 1 in [0, 255].
-  EXPECT_THAT(two.run({-3, 0.5, 1.5, 2.5, 99.4F, 1000}, nullptr, {.bits = 4, .ranges = {{0, 1}, {0, 255}}}),
-              ElementsAre(0, 0, 2, 2, 99, 255));
+  EXPECT_THAT(
+      two.run({-3, 0.5, 1.5, 2.5, 99.4F, 1000}, nullptr, {.bits = 4, .ranges = {{0, 1}, {0, 255}}}),
+      ElementsAre(0, 0, 2, 2, 99, 255));
   const SmallModel three = model(2);
   // 4 bits: steps of 2 in [0, 30]; the half steps round to even codes.
-  EXPECT_THAT(three.run({1, 3, 5, 5.5, 31}, nullptr, {.bits = 4, .ranges = {{0, 1}, {0, 30}, {0, 255}}}),
-              ElementsAre(0, 4, 4, 6, 30));
+  EXPECT_THAT(
+      three.run({1, 3, 5, 5.5, 31}, nullptr, {.bits = 4, .ranges = {{0, 1}, {0, 30}, {0, 255}}}),
+      ElementsAre(0, 4, 4, 6, 30));
 }
 
 TEST_F(FakeQuantizeTest, SignedRangesReachBelowZero) {
   const SmallModel small = model(2);
-  // 4 bits over [-15, 15]: steps of 2, codes [-8, 7]; scale * min = -7.5 rounds to -8, so -16 ... 14 are reached.
-  EXPECT_THAT(small.run({-100, -3, 0, 100}, nullptr, {.bits = 4, .ranges = {{0, 1}, {-15, 15}, {-255, 255}}}),
+  // 4 bits over [-15, 15]: steps of 2, codes [-8, 7]; scale * min = -7.5 rounds to -8, so -16 ...
+  // 14 are reached.
+  EXPECT_THAT(small.run({-100, -3, 0, 100}, nullptr,
+                        {.bits = 4, .ranges = {{0, 1}, {-15, 15}, {-255, 255}}}),
               ElementsAre(-16, -4, 0, 14));
 }
 
@@ -321,7 +335,8 @@ TEST(FloatEngineTest, NamesSayWhatRuns) {
   const SmallModel small(std::move(graph), {});
   EXPECT_EQ(make_float_engine(small.model, nullptr, {})->name(), "float");
   EXPECT_FALSE(make_float_engine(small.model, nullptr, {})->exact());
-  EXPECT_EQ(make_float_engine(small.model, nullptr, {.bits = 8, .ranges = {{0, 1}}})->name(), "simulated");
+  EXPECT_EQ(make_float_engine(small.model, nullptr, {.bits = 8, .ranges = {{0, 1}}})->name(),
+            "simulated");
 }
 
 TEST(FloatEngineTest, WeightsOrRangesOfAnotherNetworkAreRefused) {
@@ -332,7 +347,8 @@ TEST(FloatEngineTest, WeightsOrRangesOfAnotherNetworkAreRefused) {
   EXPECT_THROW(make_float_engine(small.model, &weights, {}), std::invalid_argument);
   weights.layers = {{"other", {1, 1, 1}, {0}, {1}, {0}}};
   EXPECT_THROW(make_float_engine(small.model, &weights, {}), std::invalid_argument);
-  EXPECT_THROW(make_float_engine(small.model, nullptr, {.bits = 4, .ranges = {}}), std::invalid_argument);
+  EXPECT_THROW(make_float_engine(small.model, nullptr, {.bits = 4, .ranges = {}}),
+               std::invalid_argument);
 }
 
 TEST(ModelTest, ACheckpointThatDoesNotFitNamesFileAndModel) {

@@ -13,9 +13,12 @@
 
 namespace squant::eval {
 
-inline const char* const kGoldenModels[] = {"resnet18", "resnet50", "inceptionv3", "sqnxt23_w2", "shufflenet_g1_w1"};
+inline const char* const kGoldenModels[] = {"resnet18", "resnet50", "inceptionv3", "sqnxt23_w2",
+                                            "shufflenet_g1_w1"};
 
-inline std::string golden_path(const std::string& file) { return std::string(SQUANT_TESTS_DATA_DIR "/models/") + file; }
+inline std::string golden_path(const std::string& file) {
+  return std::string(SQUANT_TESTS_DATA_DIR "/models/") + file;
+}
 
 inline nlohmann::json golden_json(const std::string& model) {
   std::ifstream file(golden_path(model + ".json"));
@@ -26,7 +29,8 @@ inline nlohmann::json golden_json(const std::string& model) {
 class GoldenTensors {
  public:
   explicit GoldenTensors(const std::string& model)
-      : file_(golden_path(model + ".safetensors")), view_(parse_safetensors(file_.bytes(), model)) {}
+      : file_(golden_path(model + ".safetensors")),
+        view_(parse_safetensors(file_.bytes(), model)) {}
 
   template <typename T>
   std::vector<T> values(const std::string& name) const {

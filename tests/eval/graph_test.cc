@@ -38,7 +38,8 @@ TEST(GraphTest, CeilModeAddsAWindowUnlessItSeesOnlyPadding) {
   window.ceil_mode = false;
   EXPECT_EQ(sqnxt.node(sqnxt.max_pool(0, window)).shape.height, 54);
 
-  // Size 5 between paddings of 1, kernel 2, stride 3: a third window would start at 6, where the padding begins.
+  // Size 5 between paddings of 1, kernel 2, stride 3: a third window would start at 6, where the
+  // padding begins.
   Window padded = Window::square(2, 3, 1);
   padded.ceil_mode = true;
   Graph graph({1, 5, 5});
@@ -56,24 +57,27 @@ TEST(GraphTest, ConcatAddsChannelsAndShuffleKeepsThem) {
 
 Graph small_network() {
   Graph graph({4, 8, 8});
-  const int a = graph.relu(graph.batch_norm(graph.conv(0, "a", 6, {3, 1, 1, 1, {1, 0, 1, 0}}, 2, true), "n"));
+  const int a =
+      graph.relu(graph.batch_norm(graph.conv(0, "a", 6, {3, 1, 1, 1, {1, 0, 1, 0}}, 2, true), "n"));
   graph.linear(graph.global_avg_pool(graph.add(a, a)), "out", 5);
   return graph;
 }
 
 TEST(GraphTest, ParametersHaveStateDictNamesAndShapesInNodeOrder) {
-  EXPECT_THAT(small_network().parameters(),
-              ElementsAre(Pair("a.weight", ElementsAre(6, 2, 3, 1)), Pair("a.bias", ElementsAre(6)),
-                          Pair("n.weight", ElementsAre(6)), Pair("n.bias", ElementsAre(6)),
-                          Pair("n.running_mean", ElementsAre(6)), Pair("n.running_var", ElementsAre(6)),
-                          Pair("out.weight", ElementsAre(5, 6)), Pair("out.bias", ElementsAre(5))));
+  EXPECT_THAT(
+      small_network().parameters(),
+      ElementsAre(Pair("a.weight", ElementsAre(6, 2, 3, 1)), Pair("a.bias", ElementsAre(6)),
+                  Pair("n.weight", ElementsAre(6)), Pair("n.bias", ElementsAre(6)),
+                  Pair("n.running_mean", ElementsAre(6)), Pair("n.running_var", ElementsAre(6)),
+                  Pair("out.weight", ElementsAre(5, 6)), Pair("out.bias", ElementsAre(5))));
 }
 
 TEST(GraphTest, LayersAndConsumersAreFound) {
   const Graph graph = small_network();
   EXPECT_THAT(graph.layers(), ElementsAre(1, 6));
-  EXPECT_THAT(graph.consumers(), ElementsAre(ElementsAre(1), ElementsAre(2), ElementsAre(3), ElementsAre(4, 4),
-                                             ElementsAre(5), ElementsAre(6), ElementsAre()));
+  EXPECT_THAT(graph.consumers(),
+              ElementsAre(ElementsAre(1), ElementsAre(2), ElementsAre(3), ElementsAre(4, 4),
+                          ElementsAre(5), ElementsAre(6), ElementsAre()));
   EXPECT_EQ(graph.output(), 6);
 }
 

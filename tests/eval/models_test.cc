@@ -51,19 +51,24 @@ TEST_P(GoldenModelTest, LayersStandInThePapersOrder) {
 
 TEST_P(GoldenModelTest, StateDictHasTheReferencesKeysAndShapes) {
   std::map<std::string, std::vector<std::int64_t>> expected = golden_json(GetParam())["state_dict"];
-  std::erase_if(expected, [](const auto& entry) { return entry.first.ends_with("num_batches_tracked"); });
+  std::erase_if(expected,
+                [](const auto& entry) { return entry.first.ends_with("num_batches_tracked"); });
   const auto parameters = model_info(GetParam()).build().parameters();
-  EXPECT_EQ((std::map<std::string, std::vector<std::int64_t>>(parameters.begin(), parameters.end())), expected);
+  EXPECT_EQ(
+      (std::map<std::string, std::vector<std::int64_t>>(parameters.begin(), parameters.end())),
+      expected);
 }
 
 TEST_P(GoldenModelTest, InputSizeIsTheReferences) {
-  EXPECT_EQ(model_info(GetParam()).input.height, golden_json(GetParam())["input_size"].get<std::int64_t>());
+  EXPECT_EQ(model_info(GetParam()).input.height,
+            golden_json(GetParam())["input_size"].get<std::int64_t>());
 }
 
 INSTANTIATE_TEST_SUITE_P(Paper, GoldenModelTest, testing::ValuesIn(kGoldenModels),
                          [](const auto& test) { return std::string(test.param); });
 
-// Published: 11.69 M and 25.56 M parameters, 1.8 and 3.9 billion multiply-adds (He et al.; stride in the first 1x1).
+// Published: 11.69 M and 25.56 M parameters, 1.8 and 3.9 billion multiply-adds (He et al.; stride
+// in the first 1x1).
 TEST(ModelsTest, SizesAreThePublishedOnes) {
   EXPECT_NEAR(static_cast<double>(num_macs(model_info("resnet18").build())), 1.82e9, 0.01e9);
   EXPECT_NEAR(static_cast<double>(num_macs(model_info("resnet50").build())), 3.86e9, 0.02e9);
@@ -88,9 +93,9 @@ TEST(ModelsTest, EfficientNetPadsAsTensorFlowDoes) {
   for (const int layer : graph.layers()) {
     paddings[graph.node(layer).name] = graph.node(layer).window.padding;
   }
-  EXPECT_EQ(paddings["_conv_stem"], (Padding{0, 0, 1, 1}));                    // 3x3, stride 2, 224
-  EXPECT_EQ(paddings["_blocks.0._depthwise_conv"], (Padding{1, 1, 1, 1}));     // 3x3, stride 1
-  EXPECT_EQ(paddings["_blocks.3._depthwise_conv"], (Padding{1, 1, 2, 2}));     // 5x5, stride 2
+  EXPECT_EQ(paddings["_conv_stem"], (Padding{0, 0, 1, 1}));                 // 3x3, stride 2, 224
+  EXPECT_EQ(paddings["_blocks.0._depthwise_conv"], (Padding{1, 1, 1, 1}));  // 3x3, stride 1
+  EXPECT_EQ(paddings["_blocks.3._depthwise_conv"], (Padding{1, 1, 2, 2}));  // 5x5, stride 2
   EXPECT_EQ(paddings["_blocks.15._depthwise_conv"], (Padding{1, 1, 1, 1}));
 }
 
@@ -121,7 +126,8 @@ TEST(ModelsTest, UnknownModelListsTheKnownOnes) {
   }
 }
 
-// The 24-bit numbers were computed from the rule in docs/numerics.md with arbitrary-precision integers.
+// The 24-bit numbers were computed from the rule in docs/numerics.md with arbitrary-precision
+// integers.
 TEST(GeneratorTest, UniformNumbersFollowTheRule) {
   EXPECT_EQ(generated_uniform("input", 0), 1641119 * 0x1p-24);
   EXPECT_EQ(generated_uniform("input", 1), 10944791 * 0x1p-24);
@@ -135,13 +141,16 @@ TEST(GeneratorTest, WeightsFollowTheRuleOfTheirRankAndName) {
   Graph graph({3, 4, 4});
   graph.batch_norm(graph.conv(0, "c", 5, Window::square(3), 1, true), "n");
   const StateDict weights = generated_state_dict(graph);
-  const auto u = [](const std::string& name, std::uint64_t i) { return generated_uniform(name, i); };
+  const auto u = [](const std::string& name, std::uint64_t i) {
+    return generated_uniform(name, i);
+  };
   EXPECT_EQ(weights.at("c.weight").values[134],
             static_cast<float>((2 * u("c.weight", 134) - 1) * std::sqrt(6.0 / 27)));
   EXPECT_EQ(weights.at("c.bias").values[4], static_cast<float>((u("c.bias", 4) - 0.5) * 0.2));
   EXPECT_EQ(weights.at("n.weight").values[1], static_cast<float>(0.5 + u("n.weight", 1)));
   EXPECT_EQ(weights.at("n.bias").values[1], static_cast<float>((u("n.bias", 1) - 0.5) * 0.2));
-  EXPECT_EQ(weights.at("n.running_mean").values[2], static_cast<float>((u("n.running_mean", 2) - 0.5) * 0.2));
+  EXPECT_EQ(weights.at("n.running_mean").values[2],
+            static_cast<float>((u("n.running_mean", 2) - 0.5) * 0.2));
   EXPECT_EQ(weights.at("n.running_var").values[2], static_cast<float>(0.5 + u("n.running_var", 2)));
 }
 

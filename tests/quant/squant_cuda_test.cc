@@ -1,4 +1,5 @@
-// The CUDA kernel against the CPU: equal codes, scales and zero points, for every mode and every kind of row.
+// The CUDA kernel against the CPU: equal codes, scales and zero points, for every mode and every
+// kind of row.
 #include "quant/squant_cuda.h"
 
 #include <gtest/gtest.h>
@@ -26,10 +27,12 @@ struct Network {
       num_channels += shape.out;
     }
   }
-  std::vector<SquantTensor> tensors(const float* weights, std::int8_t* codes, float* scale, float* zero_point) const {
+  std::vector<SquantTensor> tensors(const float* weights, std::int8_t* codes, float* scale,
+                                    float* zero_point) const {
     std::vector<SquantTensor> result;
     for (const WeightShape& shape : shapes) {
-      result.push_back({"tensor" + std::to_string(result.size()), shape, weights, codes, scale, zero_point});
+      result.push_back(
+          {"tensor" + std::to_string(result.size()), shape, weights, codes, scale, zero_point});
       weights += shape.size();
       codes += shape.size();
       scale += shape.out;
@@ -60,20 +63,25 @@ class DeviceArray {
   DeviceArray(const DeviceArray&) = delete;
   DeviceArray& operator=(const DeviceArray&) = delete;
   T* data() { return data_; }
-  void read(std::vector<T>& values) { SQ_CUDA_CHECK(cudaMemcpy(values.data(), data_, bytes_, cudaMemcpyDeviceToHost)); }
+  void read(std::vector<T>& values) {
+    SQ_CUDA_CHECK(cudaMemcpy(values.data(), data_, bytes_, cudaMemcpyDeviceToHost));
+  }
 
  private:
   T* data_ = nullptr;
   std::size_t bytes_;
 };
 
-Output on_gpu(const Network& network, const std::vector<float>& weights, const SquantOptions& options) {
+Output on_gpu(const Network& network, const std::vector<float>& weights,
+              const SquantOptions& options) {
   Output output(network);
   DeviceArray<float> device_weights(weights);
   DeviceArray<std::int8_t> codes(output.codes);
   DeviceArray<float> scale(output.scale);
   DeviceArray<float> zero_point(output.zero_point);
-  SquantCuda squant(network.tensors(device_weights.data(), codes.data(), scale.data(), zero_point.data()), options);
+  SquantCuda squant(
+      network.tensors(device_weights.data(), codes.data(), scale.data(), zero_point.data()),
+      options);
   squant.enqueue(nullptr);
   squant.finish(nullptr);
   codes.read(output.codes);
@@ -82,9 +90,12 @@ Output on_gpu(const Network& network, const std::vector<float>& weights, const S
   return output;
 }
 
-Output on_cpu(const Network& network, const std::vector<float>& weights, const SquantOptions& options) {
+Output on_cpu(const Network& network, const std::vector<float>& weights,
+              const SquantOptions& options) {
   Output output(network);
-  squant_cpu(network.tensors(weights.data(), output.codes.data(), output.scale.data(), output.zero_point.data()), options);
+  squant_cpu(network.tensors(weights.data(), output.codes.data(), output.scale.data(),
+                             output.zero_point.data()),
+             options);
   return output;
 }
 
@@ -97,9 +108,18 @@ class SquantCudaTest : public testing::Test {
 };
 
 TEST_F(SquantCudaTest, CodesEqualTheCpusForEveryModeAndShape) {
-  // Short and long rows, every kernel size of the paper's networks, and one row beyond shared memory.
-  const Network network({{64, 3, 49}, {64, 64, 9}, {512, 512, 9}, {37, 144, 1}, {96, 1, 25}, {24, 16, 7}, {10, 2048, 1},
-                         {5, 1, 1}, {3, 60000, 1}, {2, 8000, 9}});
+  // Short and long rows, every kernel size of the paper's networks, and one row beyond shared
+  // memory.
+  const Network network({{64, 3, 49},
+                         {64, 64, 9},
+                         {512, 512, 9},
+                         {37, 144, 1},
+                         {96, 1, 25},
+                         {24, 16, 7},
+                         {10, 2048, 1},
+                         {5, 1, 1},
+                         {3, 60000, 1},
+                         {2, 8000, 9}});
   constexpr std::uint32_t kSeed = 7;
   std::mt19937 random(kSeed);
   std::normal_distribution<float> normal(0.0F, 0.05F);
@@ -116,7 +136,8 @@ TEST_F(SquantCudaTest, CodesEqualTheCpusForEveryModeAndShape) {
         const Output cpu = on_cpu(network, weights, options);
         ASSERT_EQ(gpu.scale, cpu.scale) << "seed " << kSeed;
         ASSERT_EQ(gpu.zero_point, cpu.zero_point);
-        ASSERT_EQ(gpu.codes, cpu.codes) << mode_name(mode) << ' ' << rounding_name(rounding) << ' ' << bits << " bits";
+        ASSERT_EQ(gpu.codes, cpu.codes)
+            << mode_name(mode) << ' ' << rounding_name(rounding) << ' ' << bits << " bits";
       }
     }
   }

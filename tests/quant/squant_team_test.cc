@@ -1,5 +1,5 @@
-// The algorithm of the CUDA kernels, run here by threads that meet at a barrier: teams of every size give the codes of
-// the reference.
+// The algorithm of the CUDA kernels, run here by threads that meet at a barrier: teams of every
+// size give the codes of the reference.
 #include "quant/squant_team.h"
 
 #include <gtest/gtest.h>
@@ -70,7 +70,8 @@ struct RowResult {
   bool finite = true;
 };
 
-RowResult by_team(int team_size, const std::vector<float>& weights, WeightShape shape, const SquantOptions& options) {
+RowResult by_team(int team_size, const std::vector<float>& weights, WeightShape shape,
+                  const SquantOptions& options) {
   RowResult result;
   result.codes.assign(weights.size(), 99);
   std::vector<float> error(weights.size());
@@ -84,8 +85,8 @@ RowResult by_team(int team_size, const std::vector<float>& weights, WeightShape 
       const TeamRow row{weights.data(), result.codes.data(), static_cast<std::int32_t>(shape.in),
                         static_cast<std::int32_t>(shape.kernel)};
       finite[static_cast<std::size_t>(rank)] =
-          squant_team_row(team, row, options.bits, options.mode, options.rounding, {error.data(), rounded.data()},
-                          &result.scale, &result.zero_point);
+          squant_team_row(team, row, options.bits, options.mode, options.rounding,
+                          {error.data(), rounded.data()}, &result.scale, &result.zero_point);
     });
   }
   for (std::thread& thread : threads) thread.join();
@@ -93,11 +94,12 @@ RowResult by_team(int team_size, const std::vector<float>& weights, WeightShape 
   return result;
 }
 
-RowResult by_cpu(const std::vector<float>& weights, WeightShape shape, const SquantOptions& options) {
+RowResult by_cpu(const std::vector<float>& weights, WeightShape shape,
+                 const SquantOptions& options) {
   RowResult result;
   result.codes.resize(weights.size());
-  const SquantTensor tensor{"row",           shape,          weights.data(), result.codes.data(),
-                            &result.scale,   &result.zero_point};
+  const SquantTensor tensor{
+      "row", shape, weights.data(), result.codes.data(), &result.scale, &result.zero_point};
   squant_cpu({&tensor, 1}, options);
   return result;
 }
@@ -119,7 +121,8 @@ std::vector<float> draw_weights(std::mt19937& random, std::int64_t size) {
 TEST(SquantTeamTest, TeamsOfEverySizeGiveTheCodesOfTheReference) {
   constexpr std::uint32_t kSeed = 20220425;
   std::mt19937 random(kSeed);
-  const WeightShape shapes[] = {{1, 1, 1}, {1, 64, 1}, {1, 300, 1}, {1, 5, 9}, {1, 64, 9}, {1, 3, 49}, {1, 1, 25}, {1, 40, 7}};
+  const WeightShape shapes[] = {{1, 1, 1},  {1, 64, 1}, {1, 300, 1}, {1, 5, 9},
+                                {1, 64, 9}, {1, 3, 49}, {1, 1, 25},  {1, 40, 7}};
   for (int trial = 0; trial < 300; ++trial) {
     const WeightShape shape = shapes[random() % std::size(shapes)];
     const std::vector<float> weights = draw_weights(random, shape.size());
@@ -133,9 +136,9 @@ TEST(SquantTeamTest, TeamsOfEverySizeGiveTheCodesOfTheReference) {
       const RowResult got = by_team(team_size, weights, shape, options);
       ASSERT_TRUE(got.finite);
       ASSERT_EQ(got.codes, expected.codes)
-          << "seed " << kSeed << " trial " << trial << " team " << team_size << " in " << shape.in << " kernel "
-          << shape.kernel << " bits " << options.bits << ' ' << mode_name(options.mode) << ' '
-          << rounding_name(options.rounding);
+          << "seed " << kSeed << " trial " << trial << " team " << team_size << " in " << shape.in
+          << " kernel " << shape.kernel << " bits " << options.bits << ' '
+          << mode_name(options.mode) << ' ' << rounding_name(options.rounding);
       ASSERT_EQ(got.scale, expected.scale);
       ASSERT_EQ(got.zero_point, expected.zero_point);
     }
@@ -143,7 +146,8 @@ TEST(SquantTeamTest, TeamsOfEverySizeGiveTheCodesOfTheReference) {
 }
 
 TEST(SquantTeamTest, NotFiniteWeightsAreReportedAndNothingIsWritten) {
-  for (const float broken : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+  for (const float broken :
+       {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
     std::vector<float> weights(90, 0.5F);
     weights[77] = broken;
     const RowResult got = by_team(4, weights, {1, 10, 9}, {});

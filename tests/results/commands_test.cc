@@ -29,8 +29,8 @@ class CommandsTest : public ::testing::Test {
  protected:
   // Runs it in the test's folder.
   Answer run(const std::string& arguments) {
-    const std::string command =
-        "cd '" + folder_.folder().string() + "' && " SQUANT_BIN_DIR "/squant-results " + arguments + " 2>&1";
+    const std::string command = "cd '" + folder_.folder().string() +
+                                "' && " SQUANT_BIN_DIR "/squant-results " + arguments + " 2>&1";
     Answer answer;
     FILE* const pipe = ::popen(command.c_str(), "r");
     std::array<char, 4096> buffer{};
@@ -41,8 +41,10 @@ class CommandsTest : public ::testing::Test {
     answer.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
     return answer;
   }
-  // A run over these jobs, each with `num_top1` right in each tile of 250 and a reference of 66% within 0.2.
-  std::int64_t add_run(const std::string& name, const std::vector<JobRow>& jobs, std::int64_t num_top1) {
+  // A run over these jobs, each with `num_top1` right in each tile of 250 and a reference of 66%
+  // within 0.2.
+  std::int64_t add_run(const std::string& name, const std::vector<JobRow>& jobs,
+                       std::int64_t num_top1) {
     const auto store = Store::open_writer(folder_.path(name));
     const std::int64_t id = begin_sample_run(*store, "table1");
     std::vector<Store::PlannedJob> planned;
@@ -62,7 +64,8 @@ class CommandsTest : public ::testing::Test {
 TEST_F(CommandsTest, HelpNamesEveryCommandAndWrongUseIsExitCodeTwo) {
   const Answer help = run("--help");
   EXPECT_EQ(help.code, 0);
-  for (const char* command : {"show", "compare", "query", "runs", "status", "export", "merge", "explain", "doctor"}) {
+  for (const char* command :
+       {"show", "compare", "query", "runs", "status", "export", "merge", "explain", "doctor"}) {
     EXPECT_THAT(help.text, HasSubstr(std::string("\n  ") + command)) << command;
     EXPECT_EQ(run(std::string(command) + " --help").code, 0) << command;
   }
@@ -73,7 +76,8 @@ TEST_F(CommandsTest, HelpNamesEveryCommandAndWrongUseIsExitCodeTwo) {
   EXPECT_EQ(run("show --format xml").code, 2);
   const Answer missing = run("show");
   EXPECT_EQ(missing.code, 2);
-  EXPECT_THAT(missing.text, HasSubstr("results.sqlite: cannot open the results database: there is no such file"));
+  EXPECT_THAT(missing.text,
+              HasSubstr("results.sqlite: cannot open the results database: there is no such file"));
 }
 
 TEST_F(CommandsTest, ShowFiltersByColumnsAndRuns) {
@@ -81,14 +85,17 @@ TEST_F(CommandsTest, ShowFiltersByColumnsAndRuns) {
   add_run("results.sqlite", {sample_job("resnet50", "w4a4", "squant")}, 150);
   EXPECT_THAT(run("show").text, HasSubstr("\n3 jobs: 2 pass, 1 fail; 1,000 images each\n"));
   EXPECT_THAT(run("show --where bits=w4a4,w8a8").text, HasSubstr("\n2 jobs:"));
-  EXPECT_THAT(run("show --where bits=w4a4 --where model!=resnet50").text, HasSubstr("\n1 job: 1 pass"));
+  EXPECT_THAT(run("show --where bits=w4a4 --where model!=resnet50").text,
+              HasSubstr("\n1 job: 1 pass"));
   EXPECT_THAT(run("show --where sigma=12").text, HasSubstr("\n2 jobs:"));
   EXPECT_THAT(run("show --run 1").text, HasSubstr("\n2 jobs: 2 pass"));
   EXPECT_THAT(run("show --run last --where verdict=fail").text, HasSubstr("\n1 job: 1 fail"));
-  EXPECT_THAT(run("show --where digest!=x").text, HasSubstr("\n3 jobs:"));  // also where there is none
+  EXPECT_THAT(run("show --where digest!=x").text,
+              HasSubstr("\n3 jobs:"));  // also where there is none
   const Answer unknown = run("show --where modl=resnet18");
   EXPECT_EQ(unknown.code, 2);
-  EXPECT_THAT(unknown.text, HasSubstr("the view results has no column 'modl'; did you mean 'model'?"));
+  EXPECT_THAT(unknown.text,
+              HasSubstr("the view results has no column 'modl'; did you mean 'model'?"));
   EXPECT_EQ(run("show --where model").code, 2);
   EXPECT_EQ(run("show --run 9").code, 2);
   EXPECT_EQ(run("show --run newest").code, 2);
@@ -99,7 +106,8 @@ TEST_F(CommandsTest, ShowOfARunJudgesByThatRunsReference) {
   {
     const auto store = Store::open_writer(folder_.path("results.sqlite"));
     const std::int64_t id = begin_sample_run(*store);
-    store->add_jobs(id, std::vector<Store::PlannedJob>{{exact_, ReferenceValue{70, 0.2, "table 2", {}}}});
+    store->add_jobs(
+        id, std::vector<Store::PlannedJob>{{exact_, ReferenceValue{70, 0.2, "table 2", {}}}});
   }
   EXPECT_THAT(run("show").text, HasSubstr("70.00 (-4.00)  fail"));
   EXPECT_THAT(run("show --run 1").text, HasSubstr("66.00 (+0.00)  pass"));
@@ -108,18 +116,21 @@ TEST_F(CommandsTest, ShowOfARunJudgesByThatRunsReference) {
 
 TEST_F(CommandsTest, QueryReadsAndNothingElse) {
   add_run("results.sqlite", {exact_}, 165);
-  EXPECT_EQ(run("query 'SELECT model, num_top1 FROM results' --format csv").text, "model,num_top1\nresnet18,660\n");
+  EXPECT_EQ(run("query 'SELECT model, num_top1 FROM results' --format csv").text,
+            "model,num_top1\nresnet18,660\n");
   EXPECT_EQ(run("query \"SELECT x'00ff' AS a, NULL AS b, 0.5 AS c\" --format json").text,
             "[\n  {\"a\": \"x'00ff'\", \"b\": null, \"c\": 0.5}\n]\n");
   EXPECT_EQ(run("query 'PRAGMA user_version' --format csv").code, 0);
-  EXPECT_EQ(run("query 'WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM c LIMIT 3) SELECT sum(i) FROM c'"
+  EXPECT_EQ(run("query 'WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM c LIMIT 3) "
+                "SELECT sum(i) FROM c'"
                 " --format csv")
                 .text,
             "sum(i)\n6\n");
-  for (const char* sql : {"DELETE FROM job", "UPDATE run SET user = 1", "DROP VIEW results", "CREATE TABLE t (a)",
-                          "ATTACH 'other.sqlite' AS o", "PRAGMA user_version = 7", "PRAGMA journal_mode = DELETE",
-                          "PRAGMA wal_checkpoint", "VACUUM INTO 'copy.sqlite'", "BEGIN", "SELECT 1; DELETE FROM job",
-                          "SELEC 1", "", "-- nothing", "SELECT load_extension('x')"}) {
+  for (const char* sql :
+       {"DELETE FROM job", "UPDATE run SET user = 1", "DROP VIEW results", "CREATE TABLE t (a)",
+        "ATTACH 'other.sqlite' AS o", "PRAGMA user_version = 7", "PRAGMA journal_mode = DELETE",
+        "PRAGMA wal_checkpoint", "VACUUM INTO 'copy.sqlite'", "BEGIN", "SELECT 1; DELETE FROM job",
+        "SELEC 1", "", "-- nothing", "SELECT load_extension('x')"}) {
     const Answer answer = run(std::string("query \"") + sql + "\"");
     EXPECT_EQ(answer.code, 2) << sql << '\n' << answer.text;
   }
@@ -156,13 +167,16 @@ TEST_F(CommandsTest, FailedJobIsNotWorkLeftButExitCodeOne) {
   EXPECT_THAT(run("status").text, HasSubstr("stopped"));
   const Answer doctor = run("doctor");
   EXPECT_EQ(doctor.code, 3);
-  EXPECT_THAT(doctor.text, HasSubstr("1 jobs miss 4 tiles (1,000 images), 1 of them failed; to go on: squant-sweep "
-                                     "experiments/sample.json --retry-failed"));
+  EXPECT_THAT(
+      doctor.text,
+      HasSubstr("1 jobs miss 4 tiles (1,000 images), 1 of them failed; to go on: squant-sweep "
+                "experiments/sample.json --retry-failed"));
 }
 
 TEST_F(CommandsTest, RunsListsEveryStart) {
   add_run("results.sqlite", {exact_}, 165);
-  EXPECT_THAT(run("runs").text, AllOf(HasSubstr("table1"), HasSubstr("1/1"), HasSubstr("01234567")));
+  EXPECT_THAT(run("runs").text,
+              AllOf(HasSubstr("table1"), HasSubstr("1/1"), HasSubstr("01234567")));
   const auto parsed = nlohmann::json::parse(run("runs --format json").text);
   EXPECT_EQ(parsed.at(0)["command_line"], "squant-sweep experiments/table1.json");
 }
@@ -181,7 +195,9 @@ TEST_F(CommandsTest, EqualDatabasesCompareEqual) {
 TEST_F(CommandsTest, OtherDigestOfTheSameJobIsNeverWithinTolerance) {
   add_run("a.sqlite", {exact_}, 165);
   add_run("b.sqlite", {exact_}, 165);
-  ASSERT_EQ(plain_sql(folder_.path("b.sqlite"), "UPDATE total SET digest = '" + std::string(32, '1') + "'"), "");
+  ASSERT_EQ(plain_sql(folder_.path("b.sqlite"),
+                      "UPDATE total SET digest = '" + std::string(32, '1') + "'"),
+            "");
   const Answer answer = run("compare a.sqlite b.sqlite --tolerance 50");
   EXPECT_EQ(answer.code, 1);
   EXPECT_THAT(answer.text, AllOf(HasSubstr("differs"), HasSubstr("OTHER BITS")));
@@ -278,12 +294,14 @@ TEST_F(CommandsTest, MergeCompletesAJobFromTwoHalves) {
   for (const int half : {0, 1}) {
     const auto store = Store::open_writer(folder_.path(half == 0 ? "a.sqlite" : "b.sqlite"));
     const std::int64_t id = begin_sample_run(*store);
-    store->add_jobs(id, std::vector<Store::PlannedJob>{{exact_, ReferenceValue{66, 0.2, "table 1", {}}}});
+    store->add_jobs(
+        id, std::vector<Store::PlannedJob>{{exact_, ReferenceValue{66, 0.2, "table 1", {}}}});
     const auto tiles = sample_tiles(exact_, id, 165);
     store->commit_tiles(std::span(tiles).subspan(half == 0 ? 0 : 2, 2));
   }
   EXPECT_EQ(run("merge a.sqlite b.sqlite").code, 0);
-  EXPECT_EQ(plain_sql(folder_.path("a.sqlite"), "SELECT num_top1 || ' ' || verdict || ' ' || digest FROM results"),
+  EXPECT_EQ(plain_sql(folder_.path("a.sqlite"),
+                      "SELECT num_top1 || ' ' || verdict || ' ' || digest FROM results"),
             "660 pass 00000000000005dc00000000000005dc");
 }
 
@@ -293,22 +311,26 @@ TEST_F(CommandsTest, MergeTakesTheGridOfACompleteJob) {
   add_run("a.sqlite", {coarse}, -1);
   add_run("b.sqlite", {exact_}, 165);
   EXPECT_EQ(run("merge a.sqlite b.sqlite").code, 0);
-  EXPECT_EQ(plain_sql(folder_.path("a.sqlite"), "SELECT num_top1 || ' ' || chunk FROM results"), "660 250");
+  EXPECT_EQ(plain_sql(folder_.path("a.sqlite"), "SELECT num_top1 || ' ' || chunk FROM results"),
+            "660 250");
 }
 
 TEST_F(CommandsTest, MergeOfAnotherOutcomeIsLoudAndChangesNothing) {
   add_run("a.sqlite", {exact_}, 165);
   add_run("b.sqlite", {exact_, inexact_}, 165);
-  ASSERT_EQ(plain_sql(folder_.path("b.sqlite"), "UPDATE tile SET digest = '" + std::string(32, '1') +
-                                                    "' WHERE first = 250 AND digest IS NOT NULL"),
-            "");
+  ASSERT_EQ(
+      plain_sql(folder_.path("b.sqlite"), "UPDATE tile SET digest = '" + std::string(32, '1') +
+                                              "' WHERE first = 250 AND digest IS NOT NULL"),
+      "");
   const Answer answer = run("merge a.sqlite b.sqlite");
   EXPECT_EQ(answer.code, 1);
-  EXPECT_THAT(answer.text, AllOf(StartsWith("CONFLICT: b.sqlite has other results of the same jobs"),
-                                 HasSubstr("resnet18 w4a4 squant, images [250, 500): here 165 top-1, digest 0000")));
-  EXPECT_EQ(
-      plain_sql(folder_.path("a.sqlite"), "SELECT (SELECT count(*) FROM job) || ' ' || (SELECT count(*) FROM run)"),
-      "1 1");
+  EXPECT_THAT(
+      answer.text,
+      AllOf(StartsWith("CONFLICT: b.sqlite has other results of the same jobs"),
+            HasSubstr("resnet18 w4a4 squant, images [250, 500): here 165 top-1, digest 0000")));
+  EXPECT_EQ(plain_sql(folder_.path("a.sqlite"),
+                      "SELECT (SELECT count(*) FROM job) || ' ' || (SELECT count(*) FROM run)"),
+            "1 1");
 }
 
 TEST_F(CommandsTest, MergeRefusesWhatIsInUseItselfOrNoDatabase) {
@@ -331,8 +353,9 @@ TEST_F(CommandsTest, MergeKeepsFailuresAndTheirState) {
   }
   EXPECT_EQ(run("merge a.sqlite b.sqlite").code, 0);
   EXPECT_EQ(run("merge a.sqlite b.sqlite").code, 0);
-  EXPECT_EQ(plain_sql(folder_.path("a.sqlite"), "SELECT group_concat(reason || log_tail) FROM failures"),
-            "out of memorytail");
+  EXPECT_EQ(
+      plain_sql(folder_.path("a.sqlite"), "SELECT group_concat(reason || log_tail) FROM failures"),
+      "out of memorytail");
   EXPECT_EQ(plain_sql(folder_.path("a.sqlite"), "SELECT verdict FROM results"), "failed");
 }
 
@@ -348,9 +371,10 @@ TEST_F(CommandsTest, ExplainNamesWhatDecidesAndWhoMadeIt) {
   other.evaluation = "other evaluation";
   other.config_json = R"({"model":"resnet18","num_images":1000,"dataset":{"fingerprint":"ff"}})";
   add_run("b.sqlite", {other}, 165);
-  EXPECT_THAT(
-      run("explain 'resnet18 w4a4 squant' 'resnet18 w4a4 squant' --db a.sqlite --other-db b.sqlite --format csv").text,
-      HasSubstr("decides,dataset/fingerprint,,ff\n"));
+  EXPECT_THAT(run("explain 'resnet18 w4a4 squant' 'resnet18 w4a4 squant' --db a.sqlite --other-db "
+                  "b.sqlite --format csv")
+                  .text,
+              HasSubstr("decides,dataset/fingerprint,,ff\n"));
   EXPECT_EQ(run("explain 'resnet18 w4a4 squant' 'vgg w4a4 squant' --db a.sqlite").code, 2);
   EXPECT_THAT(run("explain job- 'resnet18 w4 squant' --db a.sqlite").text, HasSubstr("ambiguous"));
 }
@@ -366,7 +390,8 @@ TEST_F(CommandsTest, DoctorFindsSumsThatAreNotThoseOfTheTiles) {
 
 TEST_F(CommandsTest, DoctorFindsRowsWithoutTheirRun) {
   add_run("results.sqlite", {exact_}, 165);
-  ASSERT_EQ(plain_sql(folder_.path("results.sqlite"), "DELETE FROM worker"), "");  // plain SQLite does not enforce keys
+  ASSERT_EQ(plain_sql(folder_.path("results.sqlite"), "DELETE FROM worker"),
+            "");  // plain SQLite does not enforce keys
   const Answer answer = run("doctor");
   EXPECT_EQ(answer.code, 1);
   EXPECT_THAT(answer.text, HasSubstr("a row of tile names a row of worker that is not there"));

@@ -53,7 +53,8 @@ TEST(DocumentationTest, EveryQueryRunsAndFindsSomething) {
   const auto connection = Connection::open_reader(path);
   const std::regex block("```sql\n([^`]*)```");
   int num_queries = 0;
-  for (std::sregex_iterator match(text.begin(), text.end(), block); match != std::sregex_iterator(); ++match) {
+  for (std::sregex_iterator match(text.begin(), text.end(), block); match != std::sregex_iterator();
+       ++match) {
     const std::string sql = (*match)[1];
     ++num_queries;
     try {
@@ -67,20 +68,23 @@ TEST(DocumentationTest, EveryQueryRunsAndFindsSomething) {
 }
 
 // The text of each "### `name`" under a "## " heading.
-std::map<std::string, std::string> sections_under(const std::string& text, const std::string& heading) {
+std::map<std::string, std::string> sections_under(const std::string& text,
+                                                  const std::string& heading) {
   const std::size_t begin = text.find("\n## " + heading + "\n");
   const std::string part = text.substr(begin + 1, text.find("\n## ", begin + 1) - begin);
   std::map<std::string, std::string> sections;
   for (std::size_t at = part.find("### `"); at != std::string::npos;) {
     const std::size_t next = part.find("### `", at + 1);
     const std::size_t end = part.find('`', at + 5);
-    sections[part.substr(at + 5, end - at - 5)] = part.substr(end, next == std::string::npos ? next : next - end);
+    sections[part.substr(at + 5, end - at - 5)] =
+        part.substr(end, next == std::string::npos ? next : next - end);
     at = next;
   }
   return sections;
 }
 
-class DocumentedSchemaTest : public ::testing::TestWithParam<std::pair<const char*, const char*>> {};
+class DocumentedSchemaTest : public ::testing::TestWithParam<std::pair<const char*, const char*>> {
+};
 
 TEST_P(DocumentedSchemaTest, EveryColumnIsDocumentedAndNoOther) {
   const auto [type, heading] = GetParam();
@@ -89,24 +93,28 @@ TEST_P(DocumentedSchemaTest, EveryColumnIsDocumentedAndNoOther) {
   Store::open_writer(path);
   const auto connection = Connection::open_reader(path);
   const auto sections = sections_under(read_documentation(), heading);
-  SQLite::Statement names(connection->database(),
-                          std::string("SELECT name FROM sqlite_master WHERE type = '") + type + "' ORDER BY name");
+  SQLite::Statement names(
+      connection->database(),
+      std::string("SELECT name FROM sqlite_master WHERE type = '") + type + "' ORDER BY name");
   std::size_t num_names = 0;
   while (names.executeStep()) {
     const std::string name = names.getColumn(0);
     ++num_names;
     ASSERT_TRUE(sections.contains(name)) << type << ' ' << name << " has no section";
-    SQLite::Statement columns(connection->database(), "SELECT name FROM pragma_table_info('" + name + "')");
+    SQLite::Statement columns(connection->database(),
+                              "SELECT name FROM pragma_table_info('" + name + "')");
     while (columns.executeStep()) {
       const std::string column = columns.getColumn(0);
-      EXPECT_NE(sections.at(name).find('`' + column + '`'), std::string::npos) << name << '.' << column;
+      EXPECT_NE(sections.at(name).find('`' + column + '`'), std::string::npos)
+          << name << '.' << column;
     }
   }
   EXPECT_EQ(sections.size(), num_names);
 }
 
 INSTANTIATE_TEST_SUITE_P(Schema, DocumentedSchemaTest,
-                         ::testing::Values(std::pair("view", "Views"), std::pair("table", "Tables")));
+                         ::testing::Values(std::pair("view", "Views"),
+                                           std::pair("table", "Tables")));
 
 }  // namespace
 }  // namespace squant::results

@@ -29,7 +29,8 @@ constexpr std::int64_t kManyImages = 2'000'000;
 
 JobRow large_job() { return sample_job("resnet18", "w4a4", "squant", kManyImages, 10); }
 
-// Commits tiles one batch after another and tells each acknowledged tile through the pipe, until it is killed.
+// Commits tiles one batch after another and tells each acknowledged tile through the pipe, until it
+// is killed.
 [[noreturn]] void write_until_killed(const std::string& path, int acknowledge, unsigned seed) {
   std::mt19937 random(seed);
   const JobRow job = large_job();
@@ -41,7 +42,8 @@ JobRow large_job() { return sample_job("resnet18", "w4a4", "squant", kManyImages
   for (;;) {
     std::vector<TileRow> batch;
     const std::size_t size = 1 + random() % 40;
-    for (std::size_t i = 0; i < size; ++i, first += job.chunk) batch.push_back(sample_tile(job, run, first, 5));
+    for (std::size_t i = 0; i < size; ++i, first += job.chunk)
+      batch.push_back(sample_tile(job, run, first, 5));
     store->commit_tiles(batch);
     if (::write(acknowledge, &first, sizeof first) != sizeof first) ::_exit(1);
   }
@@ -69,10 +71,12 @@ TEST(DurabilityTest, EveryAcknowledgedTileSurvivesSigkill) {
     ::close(pipe[0]);
 
     ASSERT_EQ(plain_sql(path, "PRAGMA integrity_check"), "ok");
-    ASSERT_GE(plain_sql(path, "SELECT count(*) FROM tile WHERE first < " + std::to_string(acknowledged)),
-              std::to_string(acknowledged / 10));
-    ASSERT_EQ(plain_sql(path, "SELECT count(*) FROM tile WHERE first < " + std::to_string(acknowledged)),
-              std::to_string(acknowledged / 10));
+    ASSERT_GE(
+        plain_sql(path, "SELECT count(*) FROM tile WHERE first < " + std::to_string(acknowledged)),
+        std::to_string(acknowledged / 10));
+    ASSERT_EQ(
+        plain_sql(path, "SELECT count(*) FROM tile WHERE first < " + std::to_string(acknowledged)),
+        std::to_string(acknowledged / 10));
     ASSERT_EQ(plain_sql(path,
                         "SELECT t.num_images = (SELECT sum(count) FROM tile) AND t.num_tiles ="
                         " (SELECT count(*) FROM tile) FROM total t"),
@@ -90,7 +94,8 @@ class LimitTest : public ::testing::Test {
   }
   std::vector<TileRow> batch(std::int64_t first, int size) {
     std::vector<TileRow> tiles;
-    for (int i = 0; i < size; ++i) tiles.push_back(sample_tile(job_, run_, first + i * job_.chunk, 5));
+    for (int i = 0; i < size; ++i)
+      tiles.push_back(sample_tile(job_, run_, first + i * job_.chunk, 5));
     return tiles;
   }
   TemporaryFolder folder_;
@@ -139,7 +144,8 @@ int fill_small_disk(const std::string& folder) {
   try {
     for (; first < kManyImages; first += 100 * job.chunk) {
       std::vector<TileRow> tiles;
-      for (int i = 0; i < 100; ++i) tiles.push_back(sample_tile(job, run, first + i * job.chunk, 5));
+      for (int i = 0; i < 100; ++i)
+        tiles.push_back(sample_tile(job, run, first + i * job.chunk, 5));
       store->commit_tiles(tiles);
     }
     return 1;
@@ -166,7 +172,8 @@ TEST(DiskTest, FullFileSystemIsStoreFullAndFreedSpaceIsUsed) {
   int status = 0;
   ::waitpid(child, &status, 0);
   ASSERT_TRUE(WIFEXITED(status));
-  if (WEXITSTATUS(status) == 2) GTEST_SKIP() << "mounting a small tmpfs needs root or user namespaces";
+  if (WEXITSTATUS(status) == 2)
+    GTEST_SKIP() << "mounting a small tmpfs needs root or user namespaces";
   EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
@@ -242,17 +249,25 @@ TEST(BadFileTest, EachIsAClearErrorWithThePath) {
   const std::string empty = folder.path("empty.sqlite");
   std::ofstream(empty).flush();
   const std::string foreign = folder.path("foreign.sqlite");
-  { SQLite::Database(foreign, SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE).exec("CREATE TABLE bookmarks (url)"); }
+  {
+    SQLite::Database(foreign, SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE)
+        .exec("CREATE TABLE bookmarks (url)");
+  }
   for (const bool write : {true, false}) {
-    EXPECT_THAT(error_of_open<StoreError>(folder.folder().string(), write), HasSubstr("it is a directory"));
-    EXPECT_THAT(error_of_open<StoreIncompatible>(text, write), HasSubstr("notes.txt: cannot open the results database: "
-                                                                         "it is not an SQLite database"));
-    EXPECT_THAT(error_of_open<StoreIncompatible>(foreign, write), HasSubstr("it is another program's SQLite database"));
+    EXPECT_THAT(error_of_open<StoreError>(folder.folder().string(), write),
+                HasSubstr("it is a directory"));
+    EXPECT_THAT(error_of_open<StoreIncompatible>(text, write),
+                HasSubstr("notes.txt: cannot open the results database: "
+                          "it is not an SQLite database"));
+    EXPECT_THAT(error_of_open<StoreIncompatible>(foreign, write),
+                HasSubstr("it is another program's SQLite database"));
     EXPECT_THAT(error_of_open<StoreError>("/dev/null", write), HasSubstr("not a regular file"));
     EXPECT_THAT(error_of_open<StoreError>("", write), HasSubstr("its name is empty"));
   }
-  EXPECT_THAT(error_of_open<StoreError>(folder.path("nowhere.sqlite"), false), HasSubstr("there is no such file"));
-  EXPECT_THAT(error_of_open<StoreError>(folder.path("no/such/results.sqlite"), true), HasSubstr("is not there"));
+  EXPECT_THAT(error_of_open<StoreError>(folder.path("nowhere.sqlite"), false),
+              HasSubstr("there is no such file"));
+  EXPECT_THAT(error_of_open<StoreError>(folder.path("no/such/results.sqlite"), true),
+              HasSubstr("is not there"));
   EXPECT_THAT(error_of_open<StoreIncompatible>(empty, false), HasSubstr("the file is empty"));
   EXPECT_EQ(error_of_open<StoreError>(empty, true), "no error");  // as good as none
   EXPECT_EQ(plain_sql(foreign, "SELECT group_concat(name) FROM sqlite_master"), "bookmarks");

@@ -15,8 +15,8 @@ namespace {
 
 using testing::sample_job;
 
-ResultRow row(const std::string& model, const std::string& bits, const std::string& mode, std::int64_t num_top1,
-              const std::string& verdict) {
+ResultRow row(const std::string& model, const std::string& bits, const std::string& mode,
+              std::int64_t num_top1, const std::string& verdict) {
   ResultRow result;
   result.job = sample_job(model, bits, mode, 10000, 250);
   result.num_images = 10000;
@@ -41,7 +41,8 @@ std::vector<ResultRow> sample_rows() {
   rows[1].reference_top1_pct = 66.14;
   rows[1].tolerance = 0.2;
   rows[1].digest = "00000000000005dc00000000000005dc";
-  rows[1].verdict_text = "65.83% is 0.31 below the reference's 66.14%, outside the tolerance of 0.20";
+  rows[1].verdict_text =
+      "65.83% is 0.31 below the reference's 66.14%, outside the tolerance of 0.20";
   rows[2].num_images = 0;
   rows[2].num_top5 = 0;
   rows[2].images_per_s.reset();
@@ -57,14 +58,20 @@ std::string printed(std::span<const ResultRow> rows, Format format, TerminalStyl
 
 TEST(PrinterTest, TableIsAlignedAndSaysWhatFailed) {
   EXPECT_EQ(printed(sample_rows(), Format::kTable),
-            "model       bits   mode    top-1 %    95% interval      reference  verdict     quantize ms  images/s\n"
-            "----------  -----  ------  -------  --------------  -------------  ----------  -----------  --------\n"
-            "resnet18    float  float     71.32  70.42 to 72.22  71.08 (+0.24)  pass                  -    12,346\n"
-            "resnet18    w4a4   squant    65.83  64.93 to 66.73  66.14 (-0.31)  fail               1.24    12,346\n"
-            "shufflenet  w4a4   squant        -               -              -  unfinished            -         -\n"
+            "model       bits   mode    top-1 %    95% interval      reference  verdict     "
+            "quantize ms  images/s\n"
+            "----------  -----  ------  -------  --------------  -------------  ----------  "
+            "-----------  --------\n"
+            "resnet18    float  float     71.32  70.42 to 72.22  71.08 (+0.24)  pass               "
+            "   -    12,346\n"
+            "resnet18    w4a4   squant    65.83  64.93 to 66.73  66.14 (-0.31)  fail               "
+            "1.24    12,346\n"
+            "shufflenet  w4a4   squant        -               -              -  unfinished         "
+            "   -         -\n"
             "\n"
             "3 jobs: 1 pass, 1 fail, 1 unfinished; 0 to 10,000 images\n"
-            "resnet18 w4a4 squant: fail: 65.83% is 0.31 below the reference's 66.14%, outside the tolerance of 0.20\n");
+            "resnet18 w4a4 squant: fail: 65.83% is 0.31 below the reference's 66.14%, outside the "
+            "tolerance of 0.20\n");
 }
 
 TEST(PrinterTest, ColorIsAddedToVerdictsAloneAndOnlyOnRequest) {
@@ -73,7 +80,8 @@ TEST(PrinterTest, ColorIsAddedToVerdictsAloneAndOnlyOnRequest) {
   EXPECT_THAT(colored, ::testing::HasSubstr("\x1b[32mpass\x1b[0m "));
   EXPECT_THAT(colored, ::testing::HasSubstr("\x1b[31mfail\x1b[0m "));
   for (const char* code : {"\x1b[32m", "\x1b[31m", "\x1b[33m", "\x1b[2m", "\x1b[0m"}) {
-    for (std::size_t at; (at = colored.find(code)) != std::string::npos;) colored.erase(at, std::strlen(code));
+    for (std::size_t at; (at = colored.find(code)) != std::string::npos;)
+      colored.erase(at, std::strlen(code));
   }
   EXPECT_EQ(colored, plain);
 }
@@ -103,9 +111,11 @@ TEST(PrinterTest, RemarksThatAreTheSameShareALine) {
 
 TEST(PrinterTest, ManyRemarksAreCut) {
   std::vector<ResultRow> rows;
-  for (int i = 0; i < 25; ++i) rows.push_back(row("model" + std::to_string(i), "w4a4", "squant", 6600, "fail"));
+  for (int i = 0; i < 25; ++i)
+    rows.push_back(row("model" + std::to_string(i), "w4a4", "squant", 6600, "fail"));
   EXPECT_THAT(printed(rows, Format::kTable),
-              ::testing::EndsWith("\n... and 5 more; the column verdict_text of the view results says why\n"));
+              ::testing::EndsWith(
+                  "\n... and 5 more; the column verdict_text of the view results says why\n"));
 }
 
 TEST(PrinterTest, NoRowsIsATableOfHeadings) {
@@ -119,10 +129,12 @@ TEST(PrinterTest, NoRowsIsATableOfHeadings) {
 
 TEST(PrinterTest, MarkdownAlignsNumbersToTheRight) {
   const auto rows = sample_rows();
-  EXPECT_EQ(printed(std::span(rows).first(1), Format::kMarkdown),
-            "| model | bits | mode | top-1 % | 95% interval | reference | verdict | quantize ms | images/s |\n"
-            "|---|---|---|---:|---:|---:|---|---|---:|\n"
-            "| resnet18 | float | float | 71.32 | 70.42 to 72.22 | 71.08 (+0.24) | pass |  | 12,346 |\n");
+  EXPECT_EQ(
+      printed(std::span(rows).first(1), Format::kMarkdown),
+      "| model | bits | mode | top-1 % | 95% interval | reference | verdict | quantize ms | "
+      "images/s |\n"
+      "|---|---|---|---:|---:|---:|---|---|---:|\n"
+      "| resnet18 | float | float | 71.32 | 70.42 to 72.22 | 71.08 (+0.24) | pass |  | 12,346 |\n");
 }
 
 TEST(PrinterTest, LatexIsATabularWithItsCharactersEscaped) {
@@ -131,7 +143,8 @@ TEST(PrinterTest, LatexIsATabularWithItsCharactersEscaped) {
             "% needs \\usepackage{booktabs}\n"
             "\\begin{tabular}{lllrrllrr}\n"
             "\\toprule\n"
-            "model & bits & mode & top-1 \\% & 95\\% interval & reference & verdict & quantize ms & images/s \\\\\n"
+            "model & bits & mode & top-1 \\% & 95\\% interval & reference & verdict & quantize ms "
+            "& images/s \\\\\n"
             "\\midrule\n"
             "sqnxt23\\_w2 & w4a4 & squant & 66.00 & 65.10 to 66.90 &  & pass & 1.24 & 12,346 \\\\\n"
             "\\bottomrule\n"
@@ -145,9 +158,11 @@ TEST(PrinterTest, CsvHasTheViewsColumnsInFullPrecision) {
   std::istringstream lines(printed(std::span(rows).subspan(1, 1), Format::kCsv));
   std::string header;
   std::getline(lines, header);
-  EXPECT_THAT(header, ::testing::StartsWith("model,bits,mode,num_images,num_top1,num_top5,top1_pct,top5_pct,"));
+  EXPECT_THAT(header, ::testing::StartsWith(
+                          "model,bits,mode,num_images,num_top1,num_top5,top1_pct,top5_pct,"));
   std::string rest((std::istreambuf_iterator<char>(lines)), {});
-  EXPECT_THAT(rest, ::testing::StartsWith("resnet18,w4a4,squant,10000,6583,7583,33.333333333333336,75.83,"));
+  EXPECT_THAT(rest, ::testing::StartsWith(
+                        "resnet18,w4a4,squant,10000,6583,7583,33.333333333333336,75.83,"));
   EXPECT_THAT(rest, ::testing::HasSubstr(",\"line one\nline \"\"two\"\", three\","));
 }
 
@@ -165,17 +180,19 @@ TEST(PrinterTest, JsonIsReadBackWithTypesAndNulls) {
 TEST(PrinterTest, JunitMarksFailuresAndSkipsWhatIsUndecided) {
   auto rows = sample_rows();
   rows[1].verdict_text = "5 < 6 & \"so on\"\x01\xff";
-  EXPECT_EQ(printed(rows, Format::kJunit),
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
-            "<testsuites>\n"
-            "<testsuite name=\"squant-sweep\" tests=\"3\" failures=\"1\" errors=\"0\" skipped=\"1\">\n"
-            "<testcase classname=\"resnet18\" name=\"float float\" time=\"0\"/>\n"
-            "<testcase classname=\"resnet18\" name=\"w4a4 squant\" time=\"0\"><failure type=\"fail\" "
-            "message=\"5 &lt; 6 &amp; &quot;so on&quot;?\xef\xbf\xbd\"/></testcase>\n"
-            "<testcase classname=\"shufflenet\" name=\"w4a4 squant\" time=\"0\"><skipped message=\"unfinished: "
-            "because\"/></testcase>\n"
-            "</testsuite>\n"
-            "</testsuites>\n");
+  EXPECT_EQ(
+      printed(rows, Format::kJunit),
+      "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
+      "<testsuites>\n"
+      "<testsuite name=\"squant-sweep\" tests=\"3\" failures=\"1\" errors=\"0\" skipped=\"1\">\n"
+      "<testcase classname=\"resnet18\" name=\"float float\" time=\"0\"/>\n"
+      "<testcase classname=\"resnet18\" name=\"w4a4 squant\" time=\"0\"><failure type=\"fail\" "
+      "message=\"5 &lt; 6 &amp; &quot;so on&quot;?\xef\xbf\xbd\"/></testcase>\n"
+      "<testcase classname=\"shufflenet\" name=\"w4a4 squant\" time=\"0\"><skipped "
+      "message=\"unfinished: "
+      "because\"/></testcase>\n"
+      "</testsuite>\n"
+      "</testsuites>\n");
 }
 
 TEST(TextTableTest, TerminalControlsAreShownAndWideTextIsCountedByLetters) {
@@ -194,7 +211,8 @@ TEST(TextTableTest, TerminalControlsAreShownAndWideTextIsCountedByLetters) {
 TEST(TextTableTest, NumbersThatJsonCannotSayAreNull) {
   TextTable table{{"a", "b", "c"}, {}};
   table.rows.push_back({TextTable::cell(std::numeric_limits<double>::quiet_NaN()),
-                        TextTable::cell(std::numeric_limits<double>::infinity()), TextTable::cell("\xff\"\\")});
+                        TextTable::cell(std::numeric_limits<double>::infinity()),
+                        TextTable::cell("\xff\"\\")});
   std::ostringstream out;
   print_table(out, table, Format::kJson);
   const auto parsed = nlohmann::json::parse(out.str());

@@ -25,7 +25,8 @@ class ReferenceTest : public ::testing::Test {
       Reference::load(write(text));
     } catch (const std::invalid_argument& error) {
       std::string message = error.what();
-      for (std::size_t at; (at = message.find(path_)) != std::string::npos;) message.replace(at, path_.size(), "FILE");
+      for (std::size_t at; (at = message.find(path_)) != std::string::npos;)
+        message.replace(at, path_.size(), "FILE");
       return message;
     }
     return "no error";
@@ -75,7 +76,8 @@ TEST_F(ReferenceTest, EveryProblemIsNamedWithItsLineAtOnce) {
 })"),
             "FILE:2: tolerence: unknown key; did you mean 'tolerance'?\n"
             "FILE:4: values[0].mode: unknown mode \"squantt\"; did you mean 'squant'?\n"
-            "FILE:5: values[1].bits: must be \"float\", \"w4\" or \"w4a4\" with widths 2 to 8, got \"w9a4\"\n"
+            "FILE:5: values[1].bits: must be \"float\", \"w4\" or \"w4a4\" with widths 2 to 8, got "
+            "\"w9a4\"\n"
             "FILE:7: values[2].top1: must be a number from 0 to 100, got 101\n"
             "FILE:6: values[2]: the key \"mode\" is missing");
 }

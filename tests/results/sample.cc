@@ -52,12 +52,13 @@ WorkerRow sample_worker(std::int64_t run_id, int rank) {
   return worker;
 }
 
-JobRow sample_job(const std::string& model, const std::string& bits, const std::string& mode, std::int64_t num_images,
-                  std::int64_t chunk) {
+JobRow sample_job(const std::string& model, const std::string& bits, const std::string& mode,
+                  std::int64_t num_images, std::int64_t chunk) {
   JobRow job;
   job.evaluation = "evaluation " + model + ' ' + bits + ' ' + mode;
   job.identity = "job-" + model + '-' + bits + '-' + mode + '-' + std::to_string(num_images);
-  job.config_json = R"({"model":")" + model + R"(","num_images":)" + std::to_string(num_images) + "}";
+  job.config_json =
+      R"({"model":")" + model + R"(","num_images":)" + std::to_string(num_images) + "}";
   job.model = model;
   job.bits = bits;
   if (bits != "float") {
@@ -78,7 +79,8 @@ JobRow sample_job(const std::string& model, const std::string& bits, const std::
   return job;
 }
 
-TileRow sample_tile(const JobRow& job, std::int64_t run_id, std::int64_t first, std::int64_t num_top1, int rank) {
+TileRow sample_tile(const JobRow& job, std::int64_t run_id, std::int64_t first,
+                    std::int64_t num_top1, int rank) {
   TileRow tile;
   tile.evaluation = job.evaluation;
   tile.first = first;
@@ -99,7 +101,8 @@ TileRow sample_tile(const JobRow& job, std::int64_t run_id, std::int64_t first, 
   return tile;
 }
 
-std::vector<TileRow> sample_tiles(const JobRow& job, std::int64_t run_id, std::int64_t num_top1_each) {
+std::vector<TileRow> sample_tiles(const JobRow& job, std::int64_t run_id,
+                                  std::int64_t num_top1_each) {
   std::vector<TileRow> tiles;
   for (std::int64_t first = 0; first < job.num_images; first += job.chunk) {
     tiles.push_back(sample_tile(job, run_id, first, num_top1_each));

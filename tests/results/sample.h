@@ -1,4 +1,5 @@
-// Rows for tests of the store: a small matrix with plausible values, and a folder that goes away with the test.
+// Rows for tests of the store: a small matrix with plausible values, and a folder that goes away
+// with the test.
 #pragma once
 
 #include <filesystem>
@@ -29,15 +30,19 @@ WorkerRow sample_worker(std::int64_t run_id, int rank = 0);
 // Identity and evaluation are made of the arguments, so that equal arguments are the same job.
 JobRow sample_job(const std::string& model, const std::string& bits, const std::string& mode,
                   std::int64_t num_images = 1000, std::int64_t chunk = 250);
-// The tile of `job` that begins at image `first`; `num_top1` of it are right. Exact jobs get the digest (first, first).
-TileRow sample_tile(const JobRow& job, std::int64_t run_id, std::int64_t first, std::int64_t num_top1, int rank = 0);
-std::vector<TileRow> sample_tiles(const JobRow& job, std::int64_t run_id, std::int64_t num_top1_each);
+// The tile of `job` that begins at image `first`; `num_top1` of it are right. Exact jobs get the
+// digest (first, first).
+TileRow sample_tile(const JobRow& job, std::int64_t run_id, std::int64_t first,
+                    std::int64_t num_top1, int rank = 0);
+std::vector<TileRow> sample_tiles(const JobRow& job, std::int64_t run_id,
+                                  std::int64_t num_top1_each);
 PreparationRow sample_preparation(const JobRow& job, std::int64_t run_id);
 
 // A run with one worker in an open store.
 std::int64_t begin_sample_run(Store& store, const std::string& name = "sample");
 
-// The first column of the first row, through SQLite's own C interface and nothing of this project; "NULL" for NULL.
+// The first column of the first row, through SQLite's own C interface and nothing of this project;
+// "NULL" for NULL.
 std::string plain_sql(const std::string& path, const std::string& sql);
 
 }  // namespace squant::results::testing

@@ -15,7 +15,9 @@ namespace {
 using namespace squant::results::testing;
 using ::testing::HasSubstr;
 
-std::string one(SQLite::Database& database, const std::string& sql) { return database.execAndGet(sql).getString(); }
+std::string one(SQLite::Database& database, const std::string& sql) {
+  return database.execAndGet(sql).getString();
+}
 
 TEST(SchemaTest, FreshFileCarriesApplicationAndVersion) {
   const TemporaryFolder folder;
@@ -24,7 +26,8 @@ TEST(SchemaTest, FreshFileCarriesApplicationAndVersion) {
   EXPECT_EQ(plain_sql(path, "PRAGMA application_id"), std::to_string(kApplicationId));
   EXPECT_EQ(plain_sql(path, "PRAGMA user_version"), std::to_string(kSchemaVersion));
   EXPECT_EQ(plain_sql(path,
-                      "SELECT count(*) FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND NOT strict"
+                      "SELECT count(*) FROM pragma_table_list WHERE schema = 'main' AND type = "
+                      "'table' AND NOT strict"
                       " AND name NOT LIKE 'sqlite%'"),
             "0");
 }
@@ -33,19 +36,23 @@ TEST(SchemaTest, OlderDatabaseIsBroughtUpStepByStepAndKeepsItsRows) {
   SQLite::Database database(":memory:", SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE);
   migrate(database);
   database.exec(
-      "INSERT INTO run VALUES (7, 'uuid', 'name', '', '{}', '', '', 0, '', '', '', '', '', '', 1, 'then', NULL,"
+      "INSERT INTO run VALUES (7, 'uuid', 'name', '', '{}', '', '', 0, '', '', '', '', '', '', 1, "
+      "'then', NULL,"
       " NULL)");
   database.exec("CREATE VIEW of_an_older_version AS SELECT 1");
   const std::vector<const char*> steps = {
       migrations()[0],
       "ALTER TABLE run ADD COLUMN queue TEXT NOT NULL DEFAULT 'none'",
-      "UPDATE run SET queue = 'was ' || queue; CREATE TABLE step_three (id INTEGER PRIMARY KEY) STRICT",
+      "UPDATE run SET queue = 'was ' || queue; CREATE TABLE step_three (id INTEGER PRIMARY KEY) "
+      "STRICT",
   };
   migrate(database, steps);
   EXPECT_EQ(one(database, "PRAGMA user_version"), "3");
-  EXPECT_EQ(one(database, "SELECT run_id || ' ' || experiment_name || ' ' || queue FROM run"), "7 name was none");
+  EXPECT_EQ(one(database, "SELECT run_id || ' ' || experiment_name || ' ' || queue FROM run"),
+            "7 name was none");
   EXPECT_EQ(one(database, "SELECT count(*) FROM results"), "0");  // views are made anew
-  EXPECT_EQ(one(database, "SELECT count(*) FROM sqlite_master WHERE name = 'of_an_older_version'"), "0");
+  EXPECT_EQ(one(database, "SELECT count(*) FROM sqlite_master WHERE name = 'of_an_older_version'"),
+            "0");
   migrate(database, steps);  // nothing more to do
   EXPECT_EQ(one(database, "SELECT queue FROM run"), "was none");
 }
@@ -71,7 +78,8 @@ TEST(SchemaTest, RowsAreReadFromExactlyTheColumnsOfTheView) {
   const std::string path = folder.path("results.sqlite");
   Store::open_writer(path);
   std::string names;
-  for (const ResultColumn& column : result_columns()) names += (names.empty() ? "" : ",") + std::string(column.name);
+  for (const ResultColumn& column : result_columns())
+    names += (names.empty() ? "" : ",") + std::string(column.name);
   EXPECT_EQ(plain_sql(path, "SELECT group_concat(name) FROM pragma_table_info('results')"), names);
 }
 

@@ -72,9 +72,11 @@ TEST_F(StoreTest, ResultAddsUpTilesAndTheirDigestHalves) {
 TEST_F(StoreTest, JobStateNamesTheTilesThatAreStored) {
   const JobRow job = sample_job("resnet18", "w4a4", "squant", 1100);
   const std::int64_t run = plan({{job, {}}});
-  store_->commit_tiles(std::vector{sample_tile(job, run, 1000, 50), sample_tile(job, run, 250, 100)});
+  store_->commit_tiles(
+      std::vector{sample_tile(job, run, 1000, 50), sample_tile(job, run, 250, 100)});
   reopen();
-  EXPECT_THAT(store_->job_state(job).finished, ElementsAre(TileRange{250, 250}, TileRange{1000, 100}));
+  EXPECT_THAT(store_->job_state(job).finished,
+              ElementsAre(TileRange{250, 250}, TileRange{1000, 100}));
 }
 
 TEST_F(StoreTest, PlainSqlReadsTheResultsView) {
@@ -82,10 +84,11 @@ TEST_F(StoreTest, PlainSqlReadsTheResultsView) {
   const std::int64_t run = plan({{job, {}}});
   store_->add_preparation(sample_preparation(job, run));
   store_->commit_tiles(sample_tiles(job, run, 165));
-  EXPECT_EQ(plain_sql(path_,
-                      "SELECT model || ' ' || bits || ' ' || mode || ' ' || num_top1 || ' ' || digest ||"
-                      " ' ' || verdict FROM results"),
-            "resnet18 w4a4 squant 660 00000000000005dc00000000000005dc no reference");
+  EXPECT_EQ(
+      plain_sql(path_,
+                "SELECT model || ' ' || bits || ' ' || mode || ' ' || num_top1 || ' ' || digest ||"
+                " ' ' || verdict FROM results"),
+      "resnet18 w4a4 squant 660 00000000000005dc00000000000005dc no reference");
 }
 
 TEST_F(StoreTest, DigestIsOnlyThereWhenTheJobIsCompleteAndAllTilesHaveOne) {
@@ -120,7 +123,8 @@ TEST_F(StoreTest, DigestOfAJobDoesNotDependOnTheOrderOrTheCutOfItsTiles) {
 }
 
 TEST_F(StoreTest, JobsOfOneEvaluationShareTilesAndCountNoneTwice) {
-  const JobRow small = sample_job("resnet18", "w4a4", "squant", 600);   // tiles 0, 250, and 500 of 100 images
+  const JobRow small =
+      sample_job("resnet18", "w4a4", "squant", 600);  // tiles 0, 250, and 500 of 100 images
   const JobRow large = sample_job("resnet18", "w4a4", "squant", 1000);  // tiles 0, 250, 500, 750
   ASSERT_EQ(small.evaluation, large.evaluation);
   ASSERT_NE(small.identity, large.identity);
@@ -128,8 +132,10 @@ TEST_F(StoreTest, JobsOfOneEvaluationShareTilesAndCountNoneTwice) {
   store_->commit_tiles(sample_tiles(small, run, 60));
   EXPECT_EQ(result(small).num_top1, 180);
   EXPECT_EQ(result(large).num_images, 500);
-  EXPECT_THAT(store_->job_state(large).finished, ElementsAre(TileRange{0, 250}, TileRange{250, 250}));
-  store_->commit_tiles(std::vector{sample_tile(large, run, 500, 70), sample_tile(large, run, 750, 70)});
+  EXPECT_THAT(store_->job_state(large).finished,
+              ElementsAre(TileRange{0, 250}, TileRange{250, 250}));
+  store_->commit_tiles(
+      std::vector{sample_tile(large, run, 500, 70), sample_tile(large, run, 750, 70)});
   EXPECT_EQ(result(small).num_top1, 180);
   EXPECT_EQ(result(small).num_images, 600);
   EXPECT_EQ(result(large).num_top1, 260);
@@ -181,8 +187,13 @@ TEST_F(StoreTest, SameTileWithAnotherDigestIsAFaultAndNothingOfTheBatchIsStored)
   store_->commit_tiles(std::span(tiles).first(1));
   tiles[0].digest = "00000000000000000000000000000001";
   tiles[0].rank = 1;
-  const std::string error = error_of([&] { store_->commit_tiles(std::vector{tiles[1], tiles[0]}); });
-  EXPECT_THAT(error, HasSubstr("images [0, 250) of evaluation evaluation resnet18 w4a4 squant came out differently"));
+  const std::string error = error_of([&] {
+    store_->commit_tiles(std::vector{tiles[1], tiles[0]});
+  });
+  EXPECT_THAT(
+      error,
+      HasSubstr(
+          "images [0, 250) of evaluation evaluation resnet18 w4a4 squant came out differently"));
   EXPECT_THAT(error, HasSubstr("digest 00000000000000000000000000000000; run 1 rank 1 got"));
   EXPECT_THAT(error, HasSubstr("hardware or software fault"));
   EXPECT_THROW(store_->commit_tiles(std::vector{tiles[0]}), StoreConflict);
@@ -191,7 +202,8 @@ TEST_F(StoreTest, SameTileWithAnotherDigestIsAFaultAndNothingOfTheBatchIsStored)
   // The same digest with other counts is as wrong.
   tiles = sample_tiles(job, run, 165);
   tiles[0].num_top1 = 164;
-  EXPECT_THAT(error_of([&] { store_->commit_tiles(std::span(tiles).first(1)); }), HasSubstr("came out differently"));
+  EXPECT_THAT(error_of([&] { store_->commit_tiles(std::span(tiles).first(1)); }),
+              HasSubstr("came out differently"));
 }
 
 TEST_F(StoreTest, OfTwoTilesWithoutDigestTheFirstOneStays) {
@@ -205,26 +217,35 @@ TEST_F(StoreTest, OfTwoTilesWithoutDigestTheFirstOneStays) {
 TEST_F(StoreTest, UnknownRunsWorkersAndJobsAreRefused) {
   const JobRow job = sample_job("resnet18", "w4a4", "squant");
   const std::int64_t run = plan({{job, {}}});
-  EXPECT_THAT(error_of([&] { store_->commit_tiles(std::vector{sample_tile(job, run, 0, 100, 7)}); }),
-              HasSubstr("a run, worker or job is not known"));
-  EXPECT_THAT(error_of([&] { store_->commit_tiles(sample_tiles(sample_job("vgg", "w4a4", "squant"), run, 1)); }),
+  EXPECT_THAT(
+      error_of([&] { store_->commit_tiles(std::vector{sample_tile(job, run, 0, 100, 7)}); }),
+      HasSubstr("a run, worker or job is not known"));
+  EXPECT_THAT(error_of([&] {
+                store_->commit_tiles(sample_tiles(sample_job("vgg", "w4a4", "squant"), run, 1));
+              }),
               HasSubstr("add_jobs() comes first"));
   EXPECT_NE(error_of([&] { store_->add_failure({"nobody", run, 0, "reason", "", ""}); }), "");
-  EXPECT_NE(error_of([&] { store_->add_jobs(run + 1, std::vector<Store::PlannedJob>{{job, {}}}); }), "");
+  EXPECT_NE(error_of([&] {
+              store_->add_jobs(run + 1, std::vector<Store::PlannedJob>{{job, {}}});
+            }),
+            "");
 }
 
 TEST_F(StoreTest, ImpossibleCountsAreRefused) {
   const JobRow job = sample_job("resnet18", "w4a4", "squant");
   const std::int64_t run = plan({{job, {}}});
-  for (auto change : {+[](TileRow& tile) { tile.num_top1 = 251; }, +[](TileRow& tile) { tile.num_top5 = 99; },
-                      +[](TileRow& tile) { tile.num_broken = -1; }, +[](TileRow& tile) { tile.first = -250; }}) {
+  for (auto change :
+       {+[](TileRow& tile) { tile.num_top1 = 251; }, +[](TileRow& tile) { tile.num_top5 = 99; },
+        +[](TileRow& tile) { tile.num_broken = -1; }, +[](TileRow& tile) { tile.first = -250; }}) {
     TileRow tile = sample_tile(job, run, 0, 100);
     change(tile);
-    EXPECT_THAT(error_of([&] { store_->commit_tiles(std::vector{tile}); }), HasSubstr("a count is impossible"));
+    EXPECT_THAT(error_of([&] { store_->commit_tiles(std::vector{tile}); }),
+                HasSubstr("a count is impossible"));
   }
   TileRow tile = sample_tile(job, run, 0, 100);
   tile.digest = "not hexadecimal, but 32 letters!";
-  EXPECT_THAT(error_of([&] { store_->commit_tiles(std::vector{tile}); }), HasSubstr("a digest has 32 hex digits"));
+  EXPECT_THAT(error_of([&] { store_->commit_tiles(std::vector{tile}); }),
+              HasSubstr("a digest has 32 hex digits"));
   EXPECT_EQ(result(job).num_images, 0);
 }
 
@@ -244,7 +265,8 @@ TEST_F(StoreTest, PreparationComesBackAndIsStoredOnce) {
   EXPECT_EQ(plain_sql(path_, "SELECT group_concat(name || ' ' || num_weights) FROM layers"),
             "features.conv 270,output.linear 930");
   preparation.ranges_json = "[[-1.5,2.5],[0,6]]";
-  EXPECT_THAT(error_of([&] { store_->add_preparation(preparation); }), HasSubstr("other activation ranges"));
+  EXPECT_THAT(error_of([&] { store_->add_preparation(preparation); }),
+              HasSubstr("other activation ranges"));
 }
 
 TEST_F(StoreTest, FloatNetworkHasNoTimeToQuantize) {
@@ -272,7 +294,8 @@ TEST_F(StoreTest, FailureStandsUntilALaterRunMakesProgress) {
   EXPECT_EQ(result(job).verdict, "failed");
   EXPECT_EQ(result(job).verdict_text, "failed after 250 of 1,000 images: out of memory");
   EXPECT_EQ(store_->job_state(job).failure->log_tail, "the last lines");
-  store_->commit_tiles(std::vector{sample_tile(job, run, 250, 100)});  // was under way when the job failed
+  store_->commit_tiles(
+      std::vector{sample_tile(job, run, 250, 100)});  // was under way when the job failed
   EXPECT_EQ(result(job).failure, "out of memory");
   run = plan({{job, {}}}, "again");
   EXPECT_EQ(result(job).verdict, "failed");
@@ -302,8 +325,10 @@ TEST_F(StoreTest, VerdictOfEachRunIsOfItsOwnReference) {
   plan({{job, {}}});  // a run without a reference does not hide the verdict
   EXPECT_EQ(result(job).verdict, "pass");
   EXPECT_EQ(result(job).run_id, lenient);
-  EXPECT_EQ(plain_sql(path_, "SELECT group_concat(verdict) FROM (SELECT verdict FROM verdicts ORDER BY run_id)"),
-            "fail,pass,no reference");
+  EXPECT_EQ(
+      plain_sql(path_,
+                "SELECT group_concat(verdict) FROM (SELECT verdict FROM verdicts ORDER BY run_id)"),
+      "fail,pass,no reference");
 }
 
 TEST_F(StoreTest, FinishedFloatJobOfTheSameWeightsTurnsVerdictsIntoWeightsDiffer) {
@@ -397,18 +422,22 @@ TEST_F(StoreTest, ProvenanceNamesEveryRunAndWorkerOfAJob) {
   const JobRow job = sample_job("resnet18", "w4a4", "squant", 1000, 250);
   const std::int64_t first = plan({{job, {}}}, "first");
   store_->add_worker(sample_worker(first, 1));
-  store_->commit_tiles(std::vector{sample_tile(job, first, 0, 100), sample_tile(job, first, 250, 100),
+  store_->commit_tiles(std::vector{sample_tile(job, first, 0, 100),
+                                   sample_tile(job, first, 250, 100),
                                    sample_tile(job, first, 500, 100, 1)});
   const std::int64_t second = plan({{job, {}}}, "second");
   store_->commit_tiles(std::vector{sample_tile(job, second, 750, 100)});
   EXPECT_EQ(plain_sql(path_,
-                      "SELECT group_concat(run_id || '/' || rank || ':' || num_tiles || ' ' || num_images || ' '"
+                      "SELECT group_concat(run_id || '/' || rank || ':' || num_tiles || ' ' || "
+                      "num_images || ' '"
                       " || pid || ' ' || experiment_name, '; ') FROM provenance"),
             "1/0:2 500 4711 first; 1/1:1 250 4712 first; 2/0:1 250 4711 second");
   EXPECT_EQ(plain_sql(path_,
-                      "SELECT DISTINCT git_commit || compiler || libraries || device_name || checkpoint_sha256 ||"
+                      "SELECT DISTINCT git_commit || compiler || libraries || device_name || "
+                      "checkpoint_sha256 ||"
                       " checkpoint_path || dataset_fingerprint FROM provenance"),
-            "0123456789abcdef0123456789abcdef01234567GNU 12.2.0LibTorch 2.11.0, SQLite 3.40.1AMD EPYC 9454"
+            "0123456789abcdef0123456789abcdef01234567GNU 12.2.0LibTorch 2.11.0, SQLite 3.40.1AMD "
+            "EPYC 9454"
             "sha256 of resnet18/data/resnet18.safetensorsfingerprint of imagenet");
 }
 
@@ -419,20 +448,24 @@ TEST_F(StoreTest, ViewsGiveHandComputedValues) {
   tiles[2].num_broken = 3;
   store_->commit_tiles(tiles);
   // 150 of 600: 25%; top-5 60 of each: 180, 30%. Wilson: p = 0.25, n = 600: 21.70 to 28.62.
-  EXPECT_EQ(plain_sql(path_,
-                      "SELECT num_images || ' ' || num_top1 || ' ' || num_top5 || ' ' || top1_pct || ' ' ||"
-                      " top5_pct || ' ' || round(ci_low_pct, 2) || ' ' || round(ci_high_pct, 2) || ' ' ||"
-                      " num_broken || ' ' || compute_ms || ' ' || images_per_s FROM results"),
-            "600 150 180 25.0 30.0 21.7 28.62 3 300.0 2000.0");
+  EXPECT_EQ(
+      plain_sql(
+          path_,
+          "SELECT num_images || ' ' || num_top1 || ' ' || num_top5 || ' ' || top1_pct || ' ' ||"
+          " top5_pct || ' ' || round(ci_low_pct, 2) || ' ' || round(ci_high_pct, 2) || ' ' ||"
+          " num_broken || ' ' || compute_ms || ' ' || images_per_s FROM results"),
+      "600 150 180 25.0 30.0 21.7 28.62 3 300.0 2000.0");
   EXPECT_EQ(plain_sql(path_, "SELECT verdict_text FROM results"),
-            "25.00% is equal to the reference's 25.00% on 600 of 1,000 images: 95% interval 21.70 to 28.62 does not "
+            "25.00% is equal to the reference's 25.00% on 600 of 1,000 images: 95% interval 21.70 "
+            "to 28.62 does not "
             "exclude it; 3 images could not be decoded and count as wrong");
   EXPECT_EQ(plain_sql(path_, "SELECT num_jobs || ' ' || num_complete FROM runs"), "1 1");
   EXPECT_EQ(plain_sql(path_, "SELECT sum(count) || ' ' || sum(load_ms) FROM tiles"), "600 60.0");
 }
 
 TEST_F(StoreTest, EmptyViewsHaveNoRows) {
-  for (const char* view : {"results", "verdicts", "layers", "provenance", "tiles", "failures", "runs"}) {
+  for (const char* view :
+       {"results", "verdicts", "layers", "provenance", "tiles", "failures", "runs"}) {
     EXPECT_EQ(plain_sql(path_, std::string("SELECT count(*) FROM ") + view), "0") << view;
   }
 }
@@ -451,15 +484,18 @@ TEST_F(StoreTest, ReaderInTheMiddleOfAReadNeverBlocksTheWriter) {
   const std::int64_t run = plan({{job, {}}});
   sqlite3* reader = nullptr;
   ASSERT_EQ(sqlite3_open_v2(path_.c_str(), &reader, SQLITE_OPEN_READONLY, nullptr), SQLITE_OK);
-  ASSERT_EQ(sqlite3_exec(reader, "BEGIN; SELECT * FROM results", nullptr, nullptr, nullptr), SQLITE_OK);
+  ASSERT_EQ(sqlite3_exec(reader, "BEGIN; SELECT * FROM results", nullptr, nullptr, nullptr),
+            SQLITE_OK);
   const auto start = std::chrono::steady_clock::now();
   store_->commit_tiles(sample_tiles(job, run, 165));
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(4));  // the busy timeout is 5
+  EXPECT_LT(std::chrono::steady_clock::now() - start,
+            std::chrono::seconds(4));  // the busy timeout is 5
   sqlite3_close(reader);
   EXPECT_EQ(result(job).num_top1, 660);
 }
 
-// What the store itself costs a row. Where there is a file system in memory, so that no disk is measured.
+// What the store itself costs a row. Where there is a file system in memory, so that no disk is
+// measured.
 TEST(StoreSpeedTest, TakesFiveThousandTilesASecond) {
   const bool has_memory = ::access("/dev/shm", W_OK) == 0;
   const TemporaryFolder folder(has_memory ? "/dev/shm" : "");
@@ -467,8 +503,8 @@ TEST(StoreSpeedTest, TakesFiveThousandTilesASecond) {
   const std::int64_t run = begin_sample_run(*store);
   std::vector<Store::PlannedJob> jobs;
   for (int i = 0; i < 100; ++i) {
-    jobs.push_back(
-        {sample_job("model" + std::to_string(i), "w4a4", "squant", 10'000, 100), ReferenceValue{60, 0.2, "", {}}});
+    jobs.push_back({sample_job("model" + std::to_string(i), "w4a4", "squant", 10'000, 100),
+                    ReferenceValue{60, 0.2, "", {}}});
   }
   store->add_jobs(run, jobs);
   const auto start = std::chrono::steady_clock::now();

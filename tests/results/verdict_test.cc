@@ -8,15 +8,15 @@ namespace {
 
 using ::testing::HasSubstr;
 
-// R. G. Newcombe, "Two-sided confidence intervals for the single proportion", Statist. Med. 17 (1998), table I,
-// method 3.
+// R. G. Newcombe, "Two-sided confidence intervals for the single proportion", Statist. Med. 17
+// (1998), table I, method 3.
 TEST(WilsonIntervalTest, GivesThePublishedIntervals) {
   struct Case {
     std::int64_t successes, n;
     double low, high;
   };
-  for (const Case& c :
-       {Case{81, 263, 25.53, 36.62}, Case{15, 148, 6.24, 16.05}, Case{0, 20, 0, 16.11}, Case{1, 29, 0.61, 17.18}}) {
+  for (const Case& c : {Case{81, 263, 25.53, 36.62}, Case{15, 148, 6.24, 16.05},
+                        Case{0, 20, 0, 16.11}, Case{1, 29, 0.61, 17.18}}) {
     const Interval interval = wilson_interval_pct(c.successes, c.n);
     EXPECT_NEAR(interval.low, c.low, 0.005) << c.successes << " of " << c.n;
     EXPECT_NEAR(interval.high, c.high, 0.005) << c.successes << " of " << c.n;
@@ -53,7 +53,8 @@ TEST(JudgeTest, WholeDataSetPassesUpToTheToleranceAndNoFurther) {
 
 TEST(JudgeTest, TextsCarryTheFigures) {
   EXPECT_EQ(judge(whole(33095)).text, "66.19% is 0.05 above the reference's 66.14%, within 0.20");
-  EXPECT_EQ(judge(whole(32915)).text, "65.83% is 0.31 below the reference's 66.14%, outside the tolerance of 0.20");
+  EXPECT_EQ(judge(whole(32915)).text,
+            "65.83% is 0.31 below the reference's 66.14%, outside the tolerance of 0.20");
   EXPECT_EQ(judge(whole(33070)).text, "66.14% is equal to the reference's 66.14%, within 0.20");
 }
 
@@ -63,7 +64,8 @@ TEST(JudgeTest, SubsetFailsOnlyWhereTheWidenedIntervalExcludesTheReference) {
   input.num_top1 = 155;  // 62.0%, interval 55.8 to 67.8
   EXPECT_EQ(judge(input).kind, VerdictKind::kInconclusive);
   EXPECT_EQ(judge(input).text,
-            "62.00% is 4.14 below the reference's 66.14% on 250 of 50,000 images: 95% interval 55.84 to 67.79 "
+            "62.00% is 4.14 below the reference's 66.14% on 250 of 50,000 images: 95% interval "
+            "55.84 to 67.79 "
             "does not exclude it");
   // 150 of 250: interval up to 65.88; 0.2 more still does not reach 66.14, 0.3 more does.
   input.num_top1 = 150;
@@ -87,7 +89,8 @@ TEST(JudgeTest, BaselineOffMeansTheWeightsDifferWhateverTheRowSays) {
   input.baseline_top1_pct = 73.42;
   EXPECT_EQ(judge(input).kind, VerdictKind::kWeightsDiffer);
   EXPECT_EQ(judge(input).text,
-            "the float baseline, 73.42%, is 2.34 above the reference's 71.08%: the checkpoint's weights are not the "
+            "the float baseline, 73.42%, is 2.34 above the reference's 71.08%: the checkpoint's "
+            "weights are not the "
             "reference's");
 }
 

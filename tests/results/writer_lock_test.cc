@@ -44,10 +44,12 @@ class WriterLockTest : public ::testing::Test {
   std::string path_ = folder_.path("results.sqlite");
 
   // A database whose last writer is as given and did not close it.
-  void leave_lock(const std::string& host, int pid, const std::string& process, int heartbeat_age_s) {
+  void leave_lock(const std::string& host, int pid, const std::string& process,
+                  int heartbeat_age_s) {
     Store::open_writer(path_);
-    ASSERT_EQ(plain_sql(path_, "UPDATE writer SET held = 1, host = '" + host + "', pid = " + std::to_string(pid) +
-                                   ", process = '" + process + "', started_at = '2026-01-31T12:00:00.000Z'," +
+    ASSERT_EQ(plain_sql(path_, "UPDATE writer SET held = 1, host = '" + host +
+                                   "', pid = " + std::to_string(pid) + ", process = '" + process +
+                                   "', started_at = '2026-01-31T12:00:00.000Z'," +
                                    " heartbeat_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-" +
                                    std::to_string(heartbeat_age_s) + " seconds')"),
               "");
@@ -58,10 +60,11 @@ TEST_F(WriterLockTest, SecondWriterIsToldWhoHasTheDatabase) {
   const auto first = Store::open_writer(path_);
   const ProcessIdentity self = this_process();
   EXPECT_THAT(error_of<StoreLocked>([&] { Store::open_writer(path_); }),
-              AllOf(HasSubstr("is being written by another squant-sweep: host " + self.host + ", pid " +
-                              std::to_string(self.pid) + ", since 20"),
+              AllOf(HasSubstr("is being written by another squant-sweep: host " + self.host +
+                              ", pid " + std::to_string(self.pid) + ", since 20"),
                     HasSubstr("last heartbeat 20"), HasSubstr("--takeover")));
-  EXPECT_THAT(error_of<StoreLocked>([&] { Store::open_writer(path_, true); }), HasSubstr("--takeover works once"));
+  EXPECT_THAT(error_of<StoreLocked>([&] { Store::open_writer(path_, true); }),
+              HasSubstr("--takeover works once"));
 }
 
 TEST_F(WriterLockTest, ClosedDatabaseIsFree) {
@@ -92,7 +95,8 @@ TEST_F(WriterLockTest, WriterOfAnotherHostWithAFreshHeartbeatIsNeverReplaced) {
   leave_lock("node7", 4711, "other-boot pid:[1] 99", 5);
   EXPECT_THAT(error_of<StoreLocked>([&] { Store::open_writer(path_); }),
               HasSubstr("host node7, pid 4711, since 2026-01-31T12:00:00.000Z, last heartbeat "));
-  EXPECT_THAT(error_of<StoreLocked>([&] { Store::open_writer(path_, true); }), HasSubstr("(5 s ago)"));
+  EXPECT_THAT(error_of<StoreLocked>([&] { Store::open_writer(path_, true); }),
+              HasSubstr("(5 s ago)"));
 }
 
 TEST_F(WriterLockTest, StaleWriterOfAnotherHostNeedsTakeover) {
@@ -136,7 +140,8 @@ TEST_F(WriterLockTest, OfManyThatOpenAtOnceExactlyOneGetsIt) {
     if (children.back() != 0) continue;
     ::close(go[1]);
     char byte = 0;
-    [[maybe_unused]] const auto woken = ::read(go[0], &byte, 1);  // returns when the parent closes its end
+    [[maybe_unused]] const auto woken =
+        ::read(go[0], &byte, 1);  // returns when the parent closes its end
     std::unique_ptr<Store> store;
     char outcome = 'e';
     try {
@@ -167,7 +172,10 @@ TEST_F(WriterLockTest, HeartbeatMovesTheRow) {
   const auto store = Store::open_writer(path_);
   ASSERT_EQ(plain_sql(path_, "UPDATE writer SET heartbeat_at = '2026-01-31T12:00:00.000Z'"), "");
   store->heartbeat();
-  EXPECT_EQ(plain_sql(path_, "SELECT (julianday('now') - julianday(heartbeat_at)) * 86400 < 5 FROM writer"), "1");
+  EXPECT_EQ(
+      plain_sql(path_,
+                "SELECT (julianday('now') - julianday(heartbeat_at)) * 86400 < 5 FROM writer"),
+      "1");
 }
 
 TEST_F(WriterLockTest, ZombieDoesNotHoldTheLock) {
@@ -184,7 +192,8 @@ TEST_F(WriterLockTest, ZombieDoesNotHoldTheLock) {
   ASSERT_EQ(::read(ready[0], &byte, 1), 1);
   ::close(ready[0]);
   siginfo_t info{};
-  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOWAIT), 0);  // dead, but not reaped
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOWAIT),
+            0);  // dead, but not reaped
   EXPECT_NO_THROW(Store::open_writer(path_));
   ::waitpid(child, nullptr, 0);
 }

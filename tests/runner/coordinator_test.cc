@@ -72,7 +72,8 @@ class CoordinatorTest : public testing::Test {
     options.program = "1.0";
     options.scheduler.heartbeat_timeout_s = 10;
     options.store_patience_s = 20;
-    coordinator_.emplace(*coordinator_end_, options, [this](const std::string& line) { said_ += line + "\n"; });
+    coordinator_.emplace(*coordinator_end_, options,
+                         [this](const std::string& line) { said_ += line + "\n"; });
   }
 
   void begin() { coordinator_->begin(store_, plan_, inventory_, {}, 1, now_); }
@@ -185,7 +186,8 @@ TEST_F(CoordinatorTest, ADiskThatStaysFullEndsTheSweepAndSaysWhatIsUnsaved) {
   begin();
   run(60);
   ASSERT_EQ(coordinator_->ending(), Ending::kStoreFull);
-  EXPECT_THAT(coordinator_->unsaved(), testing::ElementsAre("a: 1 tile, 100 images", "b: 1 tile, 100 images"));
+  EXPECT_THAT(coordinator_->unsaved(),
+              testing::ElementsAre("a: 1 tile, 100 images", "b: 1 tile, 100 images"));
 }
 
 TEST_F(CoordinatorTest, ATakenOverDatabaseEndsTheSweep) {
@@ -230,7 +232,9 @@ TEST_F(CoordinatorTest, AWorkerOfAnotherBuildIsNotUsed) {
   run(5);
   EXPECT_TRUE(store_.workers.empty());
   EXPECT_EQ(num_tiles_, 0);
-  EXPECT_THAT(said_, HasSubstr("rank 1 on node1 is not used: it runs squant-sweep 0.9, the coordinator 1.0"));
+  EXPECT_THAT(
+      said_,
+      HasSubstr("rank 1 on node1 is not used: it runs squant-sweep 0.9, the coordinator 1.0"));
 }
 
 TEST_F(CoordinatorTest, ASilentWorkerIsLostAndWelcomeWhenItComesBack) {
@@ -260,7 +264,8 @@ TEST_F(CoordinatorTest, FinishedTilesOfAnEarlierRunAreNotAskedForAgain) {
 }
 
 TEST(InventoryTest, RangesComeBackToTheLastBit) {
-  const std::vector<quant::ActivationRange> ranges{{0, 0.1F}, {-3.1415927F, 1e-45F}, {-0.0F, 3.4028235e38F}};
+  const std::vector<quant::ActivationRange> ranges{
+      {0, 0.1F}, {-3.1415927F, 1e-45F}, {-0.0F, 3.4028235e38F}};
   const auto back = ranges_from_json(ranges_to_json(ranges));
   ASSERT_EQ(back.size(), ranges.size());
   for (std::size_t i = 0; i < ranges.size(); ++i) {

@@ -16,7 +16,9 @@ T round_trip(const T& message) {
 }
 
 TEST(MessagesTest, HelloComesBackAsItWas) {
-  const Hello sent{"0.1.0 abc", "node7", 4711, "cpu", "AMD EPYC \"x\" \xC3\xA9", "uuid", "driver", 64, "a note\nwith lines"};
+  const Hello sent{
+      "0.1.0 abc",         "node7", 4711, "cpu", "AMD EPYC \"x\" \xC3\xA9", "uuid", "driver", 64,
+      "a note\nwith lines"};
   const Hello got = round_trip(sent);
   EXPECT_EQ(got.program, sent.program);
   EXPECT_EQ(got.host, sent.host);
@@ -32,10 +34,19 @@ TEST(MessagesTest, HelloComesBackAsItWas) {
 TEST(MessagesTest, AJobAndItsRangesComeBackToTheLastBit) {
   JobInfo sent;
   sent.job = 3;
-  sent.spec = {"resnet18", "/a b/c.pth", "ff00", 4, 8, quant::Mode::kEC, quant::Rounding::kPaper, 12.5, 32,
+  sent.spec = {"resnet18",
+               "/a b/c.pth",
+               "ff00",
+               4,
+               8,
+               quant::Mode::kEC,
+               quant::Rounding::kPaper,
+               12.5,
+               32,
                eval::EngineChoice::kSimulated};
   sent.repeats = 11;
-  sent.ranges = {{0, 0.1F}, {-3.1415927F, std::numeric_limits<float>::denorm_min()}, {-0.0F, 3.4e38F}};
+  sent.ranges = {
+      {0, 0.1F}, {-3.1415927F, std::numeric_limits<float>::denorm_min()}, {-0.0F, 3.4e38F}};
   const JobInfo got = round_trip(sent);
   EXPECT_EQ(got.job, 3);
   EXPECT_EQ(got.repeats, 11);
@@ -51,8 +62,10 @@ TEST(MessagesTest, AJobAndItsRangesComeBackToTheLastBit) {
   EXPECT_EQ(got.spec.engine, sent.spec.engine);
   ASSERT_EQ(got.ranges.size(), sent.ranges.size());
   for (std::size_t i = 0; i < sent.ranges.size(); ++i) {
-    EXPECT_EQ(std::bit_cast<std::uint32_t>(got.ranges[i].min), std::bit_cast<std::uint32_t>(sent.ranges[i].min));
-    EXPECT_EQ(std::bit_cast<std::uint32_t>(got.ranges[i].max), std::bit_cast<std::uint32_t>(sent.ranges[i].max));
+    EXPECT_EQ(std::bit_cast<std::uint32_t>(got.ranges[i].min),
+              std::bit_cast<std::uint32_t>(sent.ranges[i].min));
+    EXPECT_EQ(std::bit_cast<std::uint32_t>(got.ranges[i].max),
+              std::bit_cast<std::uint32_t>(sent.ranges[i].max));
   }
 }
 
@@ -121,7 +134,8 @@ TEST(MessagesTest, BytesOfNobodyAreRefused) {
   std::mt19937 random(1);
   for (int trial = 0; trial < 20000; ++trial) {
     Bytes bytes = good;
-    for (int change = 0; change < 2; ++change) bytes[random() % bytes.size()] = static_cast<std::uint8_t>(random());
+    for (int change = 0; change < 2; ++change)
+      bytes[random() % bytes.size()] = static_cast<std::uint8_t>(random());
     try {
       decode(bytes);  // may be another valid message
     } catch (const std::invalid_argument&) {

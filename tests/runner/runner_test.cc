@@ -21,8 +21,9 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 
 TEST(OptionsTest, RepeatedOptionsTakeOneValueEach) {
-  const ParsedOptions parsed = parse_options({"squant-sweep", "--only", "model=a", "--only", "bits=w4,w3", "--set",
-                                              "matrix.bits=[\"w4\",\"w3\"]", "exp.json", "--images", "500"});
+  const ParsedOptions parsed =
+      parse_options({"squant-sweep", "--only", "model=a", "--only", "bits=w4,w3", "--set",
+                     "matrix.bits=[\"w4\",\"w3\"]", "exp.json", "--images", "500"});
   ASSERT_TRUE(parsed.options) << parsed.err;
   EXPECT_EQ(parsed.options->experiment, "exp.json");
   EXPECT_THAT(parsed.options->only, ElementsAre("model=a", "bits=w4,w3"));
@@ -71,7 +72,8 @@ TEST(CoresTest, ListsReadAndWriteAsTheKernelDoes) {
   EXPECT_EQ(parse_cpus("0-2,5,8-9"), (CpuSet{0, 1, 2, 5, 8, 9}));
   EXPECT_EQ(cpus_text({}), "");
   EXPECT_TRUE(parse_cpus("").empty());
-  for (const char* bad : {"a", "1-", "-1", "1,,2", "99999999"}) EXPECT_THROW(parse_cpus(bad), std::invalid_argument) << bad;
+  for (const char* bad : {"a", "1-", "-1", "1,,2", "99999999"})
+    EXPECT_THROW(parse_cpus(bad), std::invalid_argument) << bad;
   EXPECT_FALSE(allowed_cpus().empty());
 }
 
@@ -88,7 +90,8 @@ TEST(CoresTest, WorkersShareTheProcessorsTheyHaveInCommon) {
 
 TEST(ProgressTest, LinesFitTheTerminalAndFailuresAreAlwaysAmongThem) {
   SweepView view;
-  for (int i = 0; i < 100; ++i) view.rows.push_back({"model" + std::to_string(i), RowView::State::kWaiting, 1000, 0, 0});
+  for (int i = 0; i < 100; ++i)
+    view.rows.push_back({"model" + std::to_string(i), RowView::State::kWaiting, 1000, 0, 0});
   view.rows[90] = {"broken", RowView::State::kFailed, 1000, 500, 400};
   view.jobs_total = 100;
   view.evaluations_total = 100000;
@@ -115,7 +118,9 @@ TEST(ProgressTest, ARowShowsItsIntervalAndTheSummaryWhatIsLeft) {
   const auto lines = live_lines(view, 100, 24);
   ASSERT_EQ(lines.size(), 2U);
   EXPECT_THAT(lines[0], HasSubstr(" 50%  top-1  66.00 [ 64.7  67.3]  running"));
-  EXPECT_EQ(lines[1], "0/1 jobs  5,000/10,000 evaluations  1,234 images/s  3 of 3 workers busy  about 3 min 20 s left");
+  EXPECT_EQ(lines[1],
+            "0/1 jobs  5,000/10,000 evaluations  1,234 images/s  3 of 3 workers busy  about 3 min "
+            "20 s left");
 }
 
 TEST(ProgressTest, NumbersReadWell) {

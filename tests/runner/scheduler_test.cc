@@ -41,7 +41,8 @@ std::vector<T> only(const std::vector<Command>& commands) {
 }
 
 TileDone answer(const AssignTile& tile, double seconds_per_job = 0.1) {
-  return {tile.worker, tile.task, std::vector<CellAnswer>(tile.jobs.size(), CellAnswer{seconds_per_job, 7, ""})};
+  return {tile.worker, tile.task,
+          std::vector<CellAnswer>(tile.jobs.size(), CellAnswer{seconds_per_job, 7, ""})};
 }
 
 TileDone failure(const AssignTile& tile, const std::string& why) {
@@ -94,7 +95,8 @@ TEST(SchedulerTest, AWorkerGoesOnWithTheChunkItHasLoadedAndOthersTakeOtherChunks
   std::map<int, std::set<int>> workers_of_chunk;
   std::map<int, AssignTile> running;
   for (int worker = 1; worker <= 3; ++worker) {
-    for (const AssignTile& tile : only<AssignTile>(scheduler.handle(WorkerJoined{worker}, 0))) running[worker] = tile;
+    for (const AssignTile& tile : only<AssignTile>(scheduler.handle(WorkerJoined{worker}, 0)))
+      running[worker] = tile;
   }
   for (int round = 0; round < 4; ++round) {
     for (int worker = 1; worker <= 3; ++worker) {
@@ -107,7 +109,8 @@ TEST(SchedulerTest, AWorkerGoesOnWithTheChunkItHasLoadedAndOthersTakeOtherChunks
   }
   EXPECT_TRUE(scheduler.finished());
   ASSERT_EQ(workers_of_chunk.size(), 3U);
-  for (const auto& [chunk, workers] : workers_of_chunk) EXPECT_EQ(workers.size(), 1U) << "chunk " << chunk;
+  for (const auto& [chunk, workers] : workers_of_chunk)
+    EXPECT_EQ(workers.size(), 1U) << "chunk " << chunk;
 }
 
 TEST(SchedulerTest, AWorkerPreparesJobsOfOneModelInARow) {
@@ -140,7 +143,8 @@ TEST(SchedulerTest, AFailedCellIsRetriedAloneOnAnotherWorkerAndTheOthersOfItsTil
   EXPECT_EQ(only<AcceptCell>(commands).size(), 1U);
   ASSERT_EQ(only<TryFailed>(commands).size(), 1U);
   EXPECT_EQ(only<TryFailed>(commands)[0].job, 2);
-  for (const AssignTile& next : only<AssignTile>(commands)) EXPECT_EQ(next.chunk, 1) << "the retry waits for worker 2";
+  for (const AssignTile& next : only<AssignTile>(commands))
+    EXPECT_EQ(next.chunk, 1) << "the retry waits for worker 2";
   const auto retry = only<AssignTile>(scheduler.handle(answer(other), 3)).at(0);
   EXPECT_EQ(retry.worker, 2);
   EXPECT_EQ(retry.jobs, std::vector<int>{2});
@@ -156,7 +160,8 @@ TEST(SchedulerTest, AJobIsGivenUpWithItsReasonAfterTwoRetriesAndTheRestGoesOn) {
     const auto tiles = only<AssignTile>(commands);
     ASSERT_EQ(tiles.size(), 1U);
     tries += tiles[0].jobs[0] == 0;
-    commands = scheduler.handle(tiles[0].jobs[0] == 0 ? failure(tiles[0], "bad checkpoint") : answer(tiles[0]), now);
+    commands = scheduler.handle(
+        tiles[0].jobs[0] == 0 ? failure(tiles[0], "bad checkpoint") : answer(tiles[0]), now);
     for (const GiveUp& one : only<GiveUp>(commands)) given_up.push_back(one);
   }
   EXPECT_EQ(tries, 3);
@@ -182,7 +187,8 @@ TEST(SchedulerTest, ASilentWorkerIsLostAndItsTaskGoesToAnother) {
 TEST(SchedulerTest, AHangingTaskLosesItsWorkerThoughItsHeartGoesOn) {
   Scheduler scheduler(matrix(1, 1, 1, true), {.heartbeat_timeout_s = 10, .task_limit_s = 100});
   scheduler.handle(WorkerJoined{1}, 0);
-  for (double now = 5; now < 100; now += 5) EXPECT_TRUE(scheduler.handle(Heartbeat{1}, now).empty());
+  for (double now = 5; now < 100; now += 5)
+    EXPECT_TRUE(scheduler.handle(Heartbeat{1}, now).empty());
   const auto dropped = only<DropWorker>(scheduler.handle(Tick{}, 101));
   ASSERT_EQ(dropped.size(), 1U);
   EXPECT_NE(dropped[0].why.find("limit"), std::string::npos);
@@ -307,21 +313,27 @@ TEST(SchedulerTest, InputOutOfRangeIsRefused) {
 // --- simulated clusters
 
 struct Faults {
-  double cell_error = 0;    // probability that a cell fails
-  double task_error = 0;    // ... a whole task
-  double death = 0;         // the worker dies at the start of a task, unseen
-  double seen_death = 0;    // ... and the transport says so
-  double hang = 0;          // the task never ends, the heart beats on
-  double freeze = 0;        // the worker is silent for longer than the timeout, then answers and joins again
-  int poisoned_jobs = 0;    // the first so many jobs always fail
-  int bad_workers = 0;      // the first so many workers fail every task
+  double cell_error = 0;  // probability that a cell fails
+  double task_error = 0;  // ... a whole task
+  double death = 0;       // the worker dies at the start of a task, unseen
+  double seen_death = 0;  // ... and the transport says so
+  double hang = 0;        // the task never ends, the heart beats on
+  double freeze =
+      0;  // the worker is silent for longer than the timeout, then answers and joins again
+  int poisoned_jobs = 0;  // the first so many jobs always fail
+  int bad_workers = 0;    // the first so many workers fail every task
 };
 
 // Plays a cluster against the scheduler and checks what must always hold.
 class Simulation {
  public:
-  Simulation(const SchedulerInput& input, SchedulerOptions options, int workers, Faults faults, unsigned seed)
-      : input_(input), options_(options), faults_(faults), random_(seed), scheduler_(input, options) {
+  Simulation(const SchedulerInput& input, SchedulerOptions options, int workers, Faults faults,
+             unsigned seed)
+      : input_(input),
+        options_(options),
+        faults_(faults),
+        random_(seed),
+        scheduler_(input, options) {
     for (const SchedulerJob& job : input.jobs) {
       prepared_.push_back(job.prepared);
       wanted_.emplace_back(job.chunks.begin(), job.chunks.end());
@@ -377,7 +389,9 @@ class Simulation {
     Kind kind = Kind::kTick;
     std::int64_t life = 0;
     std::shared_ptr<Event> event;
-    bool operator>(const Item& other) const { return std::tie(time, order) > std::tie(other.time, other.order); }
+    bool operator>(const Item& other) const {
+      return std::tie(time, order) > std::tie(other.time, other.order);
+    }
   };
 
   double uniform() { return std::uniform_real_distribution<>(0, 1)(random_); }
@@ -441,15 +455,16 @@ class Simulation {
     note("prepare", {command.worker, command.task, command.job});
     assigned(command.worker);
     ASSERT_FALSE(prepared_[static_cast<std::size_t>(command.job)]);
-    const bool fails = command.job < faults_.poisoned_jobs || command.worker <= faults_.bad_workers ||
-                       chance(faults_.task_error);
+    const bool fails = command.job < faults_.poisoned_jobs ||
+                       command.worker <= faults_.bad_workers || chance(faults_.task_error);
     auto event = std::make_shared<Event>(PreparationDone{command.worker, command.task});
     if (fails) *event = TaskFailed{command.worker, command.task, "no"};
     answer_later(command.worker, 0.5, event);
   }
 
   void obey(const AssignTile& command) {
-    note("tile", {command.worker, command.task, command.chunk, static_cast<std::int64_t>(command.jobs.size())});
+    note("tile", {command.worker, command.task, command.chunk,
+                  static_cast<std::int64_t>(command.jobs.size())});
     assigned(command.worker);
     ASSERT_FALSE(command.jobs.empty());
     num_loads_ += loaded_[command.worker] != std::pair{command.stream, command.chunk};
@@ -461,7 +476,8 @@ class Simulation {
       ASSERT_EQ(input_.jobs[index].stream, command.stream);
       ASSERT_TRUE(prepared_[index]) << "job " << job << " is not prepared";
       ASSERT_TRUE(wanted_[index].contains(command.chunk));
-      ASSERT_FALSE(accepted_[index].contains(command.chunk)) << "a finished cell is given away again";
+      ASSERT_FALSE(accepted_[index].contains(command.chunk))
+          << "a finished cell is given away again";
       CellAnswer cell{(0.02 + 0.01 * (job % 7)) * speeds_[command.worker], 1, ""};
       const bool fails = job < faults_.poisoned_jobs || command.worker <= faults_.bad_workers;
       if (fails || chance(faults_.cell_error)) cell.error = "no";
@@ -502,7 +518,8 @@ class Simulation {
   void obey(const JobFinished& command) {
     note("finished", {command.job});
     ASSERT_TRUE(done_jobs_.insert(command.job).second);
-    EXPECT_EQ(accepted_[static_cast<std::size_t>(command.job)], wanted_[static_cast<std::size_t>(command.job)]);
+    EXPECT_EQ(accepted_[static_cast<std::size_t>(command.job)],
+              wanted_[static_cast<std::size_t>(command.job)]);
   }
 
   void obey(const TryFailed& command) {
@@ -555,7 +572,10 @@ SchedulerInput mixed_streams() {
   SchedulerInput input = matrix(3, 8, 12);
   input.streams.push_back({250, 250, 100});
   for (int job = 0; job < 6; ++job) {
-    input.jobs.push_back({.stream = 1, .model = 3, .prepared = job % 2 == 0, .chunks = {job % 3, 2 - (job % 3) / 2}});
+    input.jobs.push_back({.stream = 1,
+                          .model = 3,
+                          .prepared = job % 2 == 0,
+                          .chunks = {job % 3, 2 - (job % 3) / 2}});
     auto& chunks = input.jobs.back().chunks;
     if (chunks[0] == chunks[1]) chunks.pop_back();
   }
@@ -571,7 +591,8 @@ TEST(SchedulerSimulation, WithoutFaultsEveryCellIsCountedOnceAndChunksAreLoadedR
     EXPECT_EQ(simulation.reason(), FinishReason::kComplete);
     EXPECT_TRUE(simulation.given_up().empty());
     if (workers <= 7) {
-      EXPECT_LE(simulation.num_loads(), 40U + 4U * static_cast<unsigned>(workers)) << workers << " workers";
+      EXPECT_LE(simulation.num_loads(), 40U + 4U * static_cast<unsigned>(workers))
+          << workers << " workers";
     }
   }
 }
@@ -594,7 +615,8 @@ TEST(SchedulerSimulation, EveryKindOfFaultLeavesEachCellCountedOnceOrItsJobGiven
     faults.bad_workers = random() % 3 == 0 ? 1 : 0;
     SchedulerOptions options = kImpatient;
     options.repeat_slow_tiles = random() % 2 == 0;
-    Simulation simulation(mixed_streams(), options, 1 + static_cast<int>(random() % 40), faults, seed);
+    Simulation simulation(mixed_streams(), options, 1 + static_cast<int>(random() % 40), faults,
+                          seed);
     simulation.run();
     if (HasFatalFailure()) return;
   }
@@ -615,7 +637,8 @@ TEST(SchedulerSimulation, OneBadWorkerOfManyCostsNoJob) {
 }
 
 TEST(SchedulerSimulation, TheSameEventsGiveTheSameCommands) {
-  const Faults faults{.cell_error = 0.02, .task_error = 0.02, .death = 0.005, .hang = 0.002, .freeze = 0.01};
+  const Faults faults{
+      .cell_error = 0.02, .task_error = 0.02, .death = 0.005, .hang = 0.002, .freeze = 0.01};
   std::vector<std::string> first;
   for (int run = 0; run < 2; ++run) {
     Simulation simulation(mixed_streams(), kImpatient, 20, faults, 11);
@@ -628,15 +651,23 @@ TEST(SchedulerSimulation, TheSameEventsGiveTheSameCommands) {
 }
 
 TEST(SchedulerSimulation, TenThousandWorkersWithEveryFaultTakeSeconds) {
-  const Faults faults{.cell_error = 0.002, .task_error = 0.001, .death = 0.002, .seen_death = 0.002, .hang = 0.001,
-                      .freeze = 0.002, .poisoned_jobs = 3, .bad_workers = 20};
+  const Faults faults{.cell_error = 0.002,
+                      .task_error = 0.001,
+                      .death = 0.002,
+                      .seen_death = 0.002,
+                      .hang = 0.001,
+                      .freeze = 0.002,
+                      .poisoned_jobs = 3,
+                      .bad_workers = 20};
   const auto start = std::chrono::steady_clock::now();
   Simulation simulation(matrix(10, 16, 200), kImpatient, 10000, faults, 3);
   simulation.run();
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   EXPECT_EQ(simulation.reason(), FinishReason::kComplete);
   RecordProperty("events", std::to_string(simulation.num_events()));
-  std::printf("%zu events for %zu cells in %.2f s\n", simulation.num_events(), simulation.num_cells(), seconds);
+  std::printf("%zu events for %zu cells in %.2f s\n", simulation.num_events(),
+              simulation.num_cells(), seconds);
   EXPECT_LT(seconds, 20) << "an event must cost about O(log n)";
 }
 

@@ -36,13 +36,15 @@ bool eventually(Condition condition, double seconds = 120) {
 class Command {
  public:
   // Runs in `folder`; standard output and error go to `folder`/NAME.log.
-  Command(const std::vector<std::string>& arguments, const std::filesystem::path& folder, const std::string& name)
+  Command(const std::vector<std::string>& arguments, const std::filesystem::path& folder,
+          const std::string& name)
       : log_(folder / (name + ".log")) {
     pid_ = fork();
     if (pid_ < 0) throw std::runtime_error("fork failed");
     if (pid_ == 0) {
       std::vector<char*> argv;
-      for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+      for (const std::string& argument : arguments)
+        argv.push_back(const_cast<char*>(argument.c_str()));
       argv.push_back(nullptr);
       const int out = open(log_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
       const int in = open("/dev/null", O_RDONLY);
@@ -60,7 +62,8 @@ class Command {
   Command(const Command&) = delete;
   Command& operator=(const Command&) = delete;
 
-  // The exit code; 128 + the signal's number where one ended it; -1 where it had to be killed after `seconds`.
+  // The exit code; 128 + the signal's number where one ended it; -1 where it had to be killed after
+  // `seconds`.
   int wait(double seconds = 240) {
     int status = 0;
     const bool ended = eventually([&] { return waitpid(pid_, &status, WNOHANG) == pid_; }, seconds);

@@ -1,4 +1,5 @@
-// squant-sweep as a user starts it: real processes, a real mpirun, a small made-up data set and made-up weights.
+// squant-sweep as a user starts it: real processes, a real mpirun, a small made-up data set and
+// made-up weights.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -26,7 +27,8 @@ using testing::Not;
 
 constexpr int kNumImages = 1500;
 
-void write_idx_header(std::ofstream& file, std::uint32_t kind, const std::vector<std::uint32_t>& sizes) {
+void write_idx_header(std::ofstream& file, std::uint32_t kind,
+                      const std::vector<std::uint32_t>& sizes) {
   const auto put = [&](std::uint32_t value) {
     for (int shift = 24; shift >= 0; shift -= 8) file.put(static_cast<char>(value >> shift));
   };
@@ -42,7 +44,8 @@ void write_dataset(const fs::path& folder) {
   for (int image = 0; image < kNumImages; ++image) {
     labels.put(static_cast<char>(image % 10));
     for (int pixel = 0; pixel < 28 * 28; ++pixel) {
-      images.put(static_cast<char>(static_cast<unsigned char>(image * 31 + pixel * 7 + (pixel * image) % 13)));
+      images.put(static_cast<char>(
+          static_cast<unsigned char>(image * 31 + pixel * 7 + (pixel * image) % 13)));
     }
   }
 }
@@ -61,7 +64,8 @@ constexpr const char* kExperiment = R"({
 constexpr std::size_t kNumJobs = 6;
 
 // What must not depend on how a sweep was run.
-using Fact = std::tuple<std::string, std::string, std::string, std::int64_t, std::int64_t, std::int64_t, std::string>;
+using Fact = std::tuple<std::string, std::string, std::string, std::int64_t, std::int64_t,
+                        std::int64_t, std::string>;
 
 class SweepTest : public testing::Test {
  protected:
@@ -73,7 +77,8 @@ class SweepTest : public testing::Test {
     folder() = pattern;
     write_dataset(folder());
     eval::write_safetensors(folder() / "resnet.safetensors", made_up_weights("fmnist_resnet"));
-    eval::write_safetensors(folder() / "mobilenet.safetensors", made_up_weights("fmnist_mobilenet"));
+    eval::write_safetensors(folder() / "mobilenet.safetensors",
+                            made_up_weights("fmnist_mobilenet"));
     write("tiny.json", kExperiment);
   }
   static void TearDownTestSuite() {
@@ -83,10 +88,13 @@ class SweepTest : public testing::Test {
     static fs::path path;
     return path;
   }
-  static void write(const std::string& name, const std::string& text) { std::ofstream(folder() / name) << text; }
+  static void write(const std::string& name, const std::string& text) {
+    std::ofstream(folder() / name) << text;
+  }
 
   // `ranks` 0: without mpirun.
-  std::unique_ptr<Command> start(int ranks, std::vector<std::string> arguments, std::vector<std::string> mpi = {}) {
+  std::unique_ptr<Command> start(int ranks, std::vector<std::string> arguments,
+                                 std::vector<std::string> mpi = {}) {
     std::vector<std::string> line;
     if (ranks > 0) {
       line = {SQUANT_MPIEXEC, "--oversubscribe", "-np", std::to_string(ranks)};
@@ -108,8 +116,8 @@ class SweepTest : public testing::Test {
   static std::vector<Fact> facts(const std::string& db) {
     std::vector<Fact> found;
     for (const results::ResultRow& row : rows(db)) {
-      found.emplace_back(row.job.model, row.job.bits, row.job.mode, row.num_images, row.num_top1, row.num_top5,
-                         row.digest.value_or(""));
+      found.emplace_back(row.job.model, row.job.bits, row.job.mode, row.num_images, row.num_top1,
+                         row.num_top5, row.digest.value_or(""));
     }
     std::sort(found.begin(), found.end());
     return found;
@@ -128,7 +136,8 @@ class SweepTest : public testing::Test {
   }
   static std::size_t count(const std::string& text, const std::string& part) {
     std::size_t found = 0;
-    for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++found;
+    for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1))
+      ++found;
     return found;
   }
 
@@ -148,11 +157,13 @@ TEST_F(SweepTest, AnyNumberOfRanksGivesTheSameRowsAndDigests) {
     if (ranks == 0) alone = found;
     EXPECT_EQ(found, alone);
     EXPECT_EQ(last_exit_code(db), 0);
-    EXPECT_EQ(results::Store::open_reader(folder() / db)->runs().at(0).world_size, std::max(ranks, 1));
+    EXPECT_EQ(results::Store::open_reader(folder() / db)->runs().at(0).world_size,
+              std::max(ranks, 1));
   }
   for (const Fact& fact : alone) {
     EXPECT_EQ(std::get<3>(fact), 300);
-    EXPECT_EQ(std::get<6>(fact).size(), std::get<1>(fact) == "float" ? 0U : 32U) << std::get<1>(fact);
+    EXPECT_EQ(std::get<6>(fact).size(), std::get<1>(fact) == "float" ? 0U : 32U)
+        << std::get<1>(fact);
   }
 }
 
@@ -200,7 +211,8 @@ TEST_F(SweepTest, WithoutMpirunSigtermStopsWithCodeThree) {
   ASSERT_TRUE(eventually([&] { return stored_images(db) > 0; }));
   command->send(SIGTERM);
   EXPECT_EQ(command->wait(), 3) << command->output();
-  EXPECT_THAT(command->output(), HasSubstr("stopped by SIGTERM: everything that was finished is in alone.sqlite"));
+  EXPECT_THAT(command->output(),
+              HasSubstr("stopped by SIGTERM: everything that was finished is in alone.sqlite"));
 }
 
 TEST_F(SweepTest, ATimeBudgetLeavesWorkForTheNextRun) {
@@ -225,7 +237,8 @@ TEST_F(SweepTest, AKilledWorkerCostsOneTaskUnderEnableRecovery) {
 }
 
 TEST_F(SweepTest, AFailingJobIsSaidStoredAndTriedAgainOnRequestWhileTheRestGoesOn) {
-  // Finite weights, so that the plan finds nothing wrong; but activations overflow when their ranges are measured.
+  // Finite weights, so that the plan finds nothing wrong; but activations overflow when their
+  // ranges are measured.
   eval::StateDict weights = made_up_weights("fmnist_resnet");
   for (auto& [name, tensor] : weights) {
     if (name.ends_with(".running_var")) std::fill(tensor.values.begin(), tensor.values.end(), 0.0F);
@@ -234,9 +247,9 @@ TEST_F(SweepTest, AFailingJobIsSaidStoredAndTriedAgainOnRequestWhileTheRestGoesO
     }
   }
   eval::write_safetensors(folder() / "broken.safetensors", weights);
-  const std::vector<std::string> arguments =
-      sweep("failing.sqlite", {"--images", "100", "--set", "checkpoints.fmnist_resnet=broken.safetensors", "--only",
-                               "bits=w4a4"});
+  const std::vector<std::string> arguments = sweep(
+      "failing.sqlite", {"--images", "100", "--set", "checkpoints.fmnist_resnet=broken.safetensors",
+                         "--only", "bits=w4a4"});
   auto command = start(3, arguments);
   EXPECT_EQ(command->wait(), 1) << command->output();
   EXPECT_EQ(count(command->output(), "FAILED fmnist_resnet"), 1U) << command->output();
@@ -246,7 +259,8 @@ TEST_F(SweepTest, AFailingJobIsSaidStoredAndTriedAgainOnRequestWhileTheRestGoesO
       one_failed = true;
       EXPECT_EQ(row.verdict, "failed");
       EXPECT_THAT(row.failure, HasSubstr("must be finite"));
-      const auto state = results::Store::open_reader(folder() / "failing.sqlite")->job_state(row.job);
+      const auto state =
+          results::Store::open_reader(folder() / "failing.sqlite")->job_state(row.job);
       ASSERT_TRUE(state.failure);
       EXPECT_THAT(state.failure->log_tail, HasSubstr("prepare fmnist_resnet"));
     } else {
@@ -315,7 +329,8 @@ TEST_F(SweepTest, ATruncatedCheckpointIsBadInput) {
   std::ifstream whole(folder() / "resnet.safetensors", std::ios::binary);
   const std::string bytes(std::istreambuf_iterator<char>(whole), {});
   write("truncated.safetensors", bytes.substr(0, bytes.size() / 2));
-  auto command = start(2, sweep("truncated.sqlite", {"--set", "checkpoints.fmnist_resnet=truncated.safetensors"}));
+  auto command = start(
+      2, sweep("truncated.sqlite", {"--set", "checkpoints.fmnist_resnet=truncated.safetensors"}));
   EXPECT_EQ(command->wait(), 2) << command->output();
   EXPECT_EQ(count(command->output(), "squant-sweep: "), 1U) << command->output();
   EXPECT_THAT(command->output(), HasSubstr("truncated.safetensors"));
@@ -335,7 +350,8 @@ TEST_F(SweepTest, ForceComputesAgainAndFindsTheSame) {
   auto first = start(0, sweep("forced.sqlite", {"--images", "100", "--only", "bits=w4a4"}));
   ASSERT_EQ(first->wait(), 0) << first->output();
   const auto before = facts("forced.sqlite");
-  auto second = start(0, sweep("forced.sqlite", {"--images", "100", "--only", "bits=w4a4", "--force"}));
+  auto second =
+      start(0, sweep("forced.sqlite", {"--images", "100", "--only", "bits=w4a4", "--force"}));
   ASSERT_EQ(second->wait(), 0) << second->output();
   EXPECT_THAT(second->output(), HasSubstr("200 evaluations in"));
   EXPECT_EQ(facts("forced.sqlite"), before);
