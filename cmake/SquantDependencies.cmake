@@ -32,10 +32,12 @@ target_include_directories(squant_xxhash SYSTEM INTERFACE "${SQUANT_XXHASH_INCLU
 target_compile_definitions(squant_xxhash INTERFACE XXH_INLINE_ALL)
 
 # oneDNN: exact int8 convolution on CPUs with VNNI; without it the integer engine uses float units (docs/numerics.md).
-find_package(dnnl QUIET)
-if(dnnl_FOUND)
+# Found by hand: Debian's CMake files of it want OpenCL's, which its package does not bring.
+find_path(SQUANT_ONEDNN_INCLUDE dnnl.h)
+find_library(SQUANT_ONEDNN dnnl)
+if(SQUANT_ONEDNN_INCLUDE AND SQUANT_ONEDNN)
   set(SQUANT_HAVE_ONEDNN ON)
-  message(STATUS "oneDNN ${dnnl_VERSION}: int8 convolutions on")
+  message(STATUS "oneDNN ${SQUANT_ONEDNN}: int8 convolutions on")
 else()
   set(SQUANT_HAVE_ONEDNN OFF)
   message(STATUS "oneDNN not found: the integer engine uses float units")

@@ -73,8 +73,13 @@ Library load_library() {
   if (!kMayLoad) {
     return library;
   }
-  const char* const file = "libdnnl.so." SQ_TEXT(DNNL_VERSION_MAJOR);
-  void* handle = dlopen(file, RTLD_NOW | RTLD_LOCAL | kDeepBind);  // kept until the process ends
+  // By name, as the loader finds it, else where it was when this program was built. Kept until the
+  // process ends.
+  const int flags = RTLD_NOW | RTLD_LOCAL | kDeepBind;
+  void* handle = dlopen("libdnnl.so." SQ_TEXT(DNNL_VERSION_MAJOR), flags);
+  if (handle == nullptr) {
+    handle = dlopen(SQUANT_ONEDNN_FILE, flags);
+  }
   if (handle == nullptr) {
     spdlog::warn("oneDNN could not be loaded ({}): integer layers use float units", dlerror());
     return library;
@@ -87,8 +92,8 @@ Library load_library() {
   SQ_VERSION_FUNCTIONS(SQ_LOAD)
 #undef SQ_LOAD
   if (!complete || library.engine_create(&library.engine, dnnl_cpu, 0) != dnnl_success) {
-    spdlog::warn(
-        "oneDNN ({}) is of another version than its headers: integer layers use float units", file);
+    spdlog::warn("oneDNN is not of version {}, as its headers: integer layers use float units",
+                 DNNL_VERSION_MAJOR);
     return library;
   }
   library.loaded = true;
