@@ -1,6 +1,8 @@
 #include "eval/engine/int_conv.h"
 
+#include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <stdexcept>
 
 #include "eval/engine/int_conv_kernels.h"
@@ -21,9 +23,25 @@ std::unique_ptr<IntConv> make_with(const IntConvProblem& problem, SumKernel kern
   return make_float64_conv(problem);
 }
 
+// Sums of inputs are kept in 32 bits.
+void check_inputs(const IntConvProblem& problem) {
+  const InputRange range = value_range(problem.format);
+  const double largest = static_cast<double>(std::max(std::abs(range.lo), std::abs(range.hi)));
+  if (largest * static_cast<double>(weights_per_output(problem)) >= 0x1p31) {
+    throw std::invalid_argument(problem.name + ": its activation range is far from 0 (zero point " +
+                                std::to_string(problem.format.zero) +
+                                "), which no calibration gives: calibrate the job again");
+  }
+}
+
 }  // namespace
 
 CodeFormat code_format(const quant::ActivationAffine& affine) {
+  if (!(std::abs(affine.zero_point) < 0x1p24F)) {
+    throw std::invalid_argument("an activation's zero point is " +
+                                std::to_string(affine.zero_point) +
+                                ": its range is far from 0, which no calibration gives");
+  }
   const auto zero_point = static_cast<std::int32_t>(std::lround(affine.zero_point));
   CodeFormat format;
   format.is_signed = affine.lo < 0;
@@ -52,6 +70,7 @@ const char* sum_kernel_name(SumKernel kernel) {
 
 std::unique_ptr<IntConv> make_int_conv(const IntConvProblem& problem,
                                        std::optional<SumKernel> kernel) {
+  check_inputs(problem);
   std::unique_ptr<IntConv> result;
   if (kernel.has_value()) {
     result = make_with(problem, *kernel);

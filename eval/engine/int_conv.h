@@ -29,6 +29,7 @@ struct CodeFormat {
   std::int32_t zero = 0;   // 0 wherever X itself fits a byte
   std::int32_t shift = 0;  // stored = code + shift
 };
+// Throws std::invalid_argument for a zero point that calibration cannot give.
 CodeFormat code_format(const quant::ActivationAffine& affine);
 
 struct IntConvProblem {

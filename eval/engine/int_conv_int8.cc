@@ -21,6 +21,13 @@ InputRange library_range(const CodeFormat& format) {
                           : InputRange{format.lo, format.hi};
 }
 
+// What the sums multiply: stored bytes, and X itself in the zero points' share.
+InputRange either_range(const CodeFormat& format) {
+  const InputRange stored = stored_range(format);
+  const InputRange value = value_range(format);
+  return {std::min(stored.lo, value.lo), std::max(stored.hi, value.hi)};
+}
+
 onednn::ConvShape strip_shape(const IntConvProblem& problem, const Strip& strip,
                               std::int64_t parts) {
   const InputRows rows = input_rows(problem, strip);
@@ -83,7 +90,7 @@ class Int8Conv final : public IntConv {
   Int8Conv(const IntConvProblem& problem, const SplitWeights& weights)
       : problem_(problem),
         parts_(weights.parts),
-        merger_(weights, problem, stored_range(problem.format)) {
+        merger_(weights, problem, either_range(problem.format)) {
     problem_.codes = {};
     problem_.zero_point = {};
     strips_ = plan_strips(problem.output, parts_);

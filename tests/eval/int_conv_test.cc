@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "eval/engine/int_conv_onednn.h"
+#include "eval/engine/int_conv_torch.h"
 
 namespace squant::eval {
 namespace {
@@ -57,6 +58,8 @@ class CaseData {
   }
 
   const IntConvProblem& problem() const { return problem_; }
+
+  const std::vector<std::uint8_t>& stored() const { return stored_; }
 
   std::vector<float> expected() const {
     const Shape& out = problem_.output;
@@ -241,6 +244,13 @@ TEST(IntConvRuleTest, ConstantChannelsFarFromZeroAreExactOrRefused) {
   }
 }
 
+TEST(IntConvRuleTest, RangesFarFromZeroAreRefused) {
+  EXPECT_THROW(code_format({1.0F, 1e20F, 0, 255}), std::invalid_argument);
+  const Case far{"far", {4600, 1, 1}, 2, Window::square(1), 1, {false, 0, 255, 8000000, 0}};
+  const CaseData data(far);
+  EXPECT_THROW(make_int_conv(data.problem()), std::invalid_argument);
+}
+
 TEST(CodeFormatTest, ValuesThatFitAByteAreStoredThemselves) {
   const CodeFormat plain = code_format({1.0F, 0.0F, 0, 255});
   EXPECT_EQ(std::tuple(plain.is_signed, plain.lo, plain.hi, plain.zero, plain.shift),
@@ -252,6 +262,23 @@ TEST(CodeFormatTest, ValuesThatFitAByteAreStoredThemselves) {
   EXPECT_EQ(std::tuple(small_signed.lo, small_signed.hi, small_signed.zero), std::tuple(-7, 8, 0));
   const CodeFormat wide_signed = code_format({1.0F, 1.0F, -128, 127});
   EXPECT_EQ(std::tuple(wide_signed.lo, wide_signed.hi, wide_signed.zero), std::tuple(-128, 127, 1));
+}
+
+// What stands in for oneDNN's float32 convolution where there is no oneDNN.
+TEST(TorchConvTest, GivesTheIntegerSumsOfUnpaddedImages) {
+  for (const std::int64_t groups : {1, 3, 12}) {
+    for (const std::int64_t stride : {1, 2}) {
+      const Case whole{"torch", {12, 11, 9},        24,   Window::square(3, stride),
+                       groups,  unsigned_format(8), -128, 127};
+      const CaseData data(whole);
+      const std::vector<float> weights(data.problem().codes.begin(), data.problem().codes.end());
+      const TorchConv conv(weights.data(), groups, 24, 12, 3, 3, stride, stride);
+      const std::vector<float> input(data.stored().begin(), data.stored().end());
+      std::vector<float> values(static_cast<std::size_t>(data.problem().output.size()));
+      conv.run(input.data(), 11, 9, values.data());
+      EXPECT_EQ(values, data.expected()) << groups << " groups, stride " << stride;
+    }
+  }
 }
 
 // The first layer: pixels, one input channel at a time.
