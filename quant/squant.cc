@@ -36,6 +36,12 @@ std::int64_t checked_product(std::int64_t a, std::int64_t b) {
   return a > std::numeric_limits<std::int64_t>::max() / b ? -1 : a * b;
 }
 
+// For a checked product: are so many floats beyond what can be addressed?
+bool is_too_large(std::int64_t size) {
+  return size < 0 ||
+         size > std::numeric_limits<std::int64_t>::max() / static_cast<std::int64_t>(sizeof(float));
+}
+
 }  // namespace
 
 const char* mode_name(Mode mode) { return kModeNames[static_cast<std::size_t>(mode)]; }
@@ -66,8 +72,7 @@ WeightShape weight_shape(std::span<const std::int64_t> dimensions, const std::st
     if (size > 0) size = checked_product(size, dimension);
     if (size > 0) shape.kernel *= dimension;
   }
-  if (size < 0 ||
-      size > std::numeric_limits<std::int64_t>::max() / static_cast<std::int64_t>(sizeof(float))) {
+  if (is_too_large(size)) {
     throw std::invalid_argument(where + ": its size overflows");
   }
   return shape;
@@ -82,29 +87,23 @@ void check_bits(int bits, const char* function) {
 
 void check_tensor(const SquantTensor& tensor, const char* function) {
   const WeightShape& shape = tensor.shape;
-  const std::int64_t dimensions[] = {shape.out, shape.in, shape.kernel};
-  const std::string where = std::string(function) + ": tensor '" + tensor.name +
-                            "' of shape [O, I, K] = " + shape_text(dimensions);
+  const auto refuse = [&](const std::string& what) {
+    const std::int64_t dimensions[] = {shape.out, shape.in, shape.kernel};
+    throw std::invalid_argument(std::string(function) + ": tensor '" + tensor.name +
+                                "' of shape [O, I, K] = " + shape_text(dimensions) + what);
+  };
   if (shape.out < 1 || shape.in < 1 || shape.kernel < 1) {
-    throw std::invalid_argument(where + " is empty: every dimension must be at least 1");
+    refuse(" is empty: every dimension must be at least 1");
   }
   const std::int64_t row = checked_product(shape.in, shape.kernel);
   if (row < 0 || row > kMaxRow) {
-    throw std::invalid_argument(where + ": an output channel may have at most " +
-                                std::to_string(kMaxRow) + " weights");
+    refuse(": an output channel may have at most " + std::to_string(kMaxRow) + " weights");
   }
-  const std::int64_t size = checked_product(shape.out, row);
-  if (size < 0 ||
-      size > std::numeric_limits<std::int64_t>::max() / static_cast<std::int64_t>(sizeof(float))) {
-    throw std::invalid_argument(where + ": its size overflows");
-  }
-  const char* missing = tensor.weights == nullptr      ? "weights"
-                        : tensor.codes == nullptr      ? "codes"
-                        : tensor.scale == nullptr      ? "scale"
-                        : tensor.zero_point == nullptr ? "zero_point"
-                                                       : nullptr;
-  if (missing != nullptr)
-    throw std::invalid_argument(where + ": " + missing + " is a null pointer");
+  if (is_too_large(checked_product(shape.out, row))) refuse(": its size overflows");
+  if (tensor.weights == nullptr) refuse(": weights is a null pointer");
+  if (tensor.codes == nullptr) refuse(": codes is a null pointer");
+  if (tensor.scale == nullptr) refuse(": scale is a null pointer");
+  if (tensor.zero_point == nullptr) refuse(": zero_point is a null pointer");
 }
 
 }  // namespace squant::quant

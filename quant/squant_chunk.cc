@@ -2,217 +2,148 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
-#include <limits>
 
 namespace squant::quant {
 namespace {
 
-constexpr std::size_t kMaxLanes = 16;
-
-// Makes room for `size` elements and a vector's overhang.
+// Makes room for `size` elements and the overhang of two vectors.
 template <class T>
 T* room(std::vector<T>& buffer, std::int64_t size) {
-  const std::size_t wanted = static_cast<std::size_t>(size) + kMaxLanes;
+  const auto wanted = static_cast<std::size_t>(size + 2 * kMaxLanes);
   if (buffer.size() < wanted) buffer.resize(wanted);
   return buffer.data();
-}
-
-RowRange plain_row_range(const float* values, std::int64_t size) {
-  RowRange range{values[0], values[0], true};
-  for (std::int64_t i = 0; i < size; ++i) {
-    range.min = std::min(range.min, values[i]);
-    range.max = std::max(range.max, values[i]);
-    range.finite = range.finite && std::isfinite(values[i]);
-  }
-  return range;
 }
 
 class Chunk {
  public:
   Chunk(const SquantTensor& tensor, std::int64_t first_row, std::int64_t num_rows,
-        const SquantOptions& options, const LaneLoops* loops, ChunkScratch& scratch)
-      : tensor_(tensor),
-        first_row_(first_row),
-        num_rows_(num_rows),
+        const SquantOptions& options, ChunkScratch& scratch)
+      : shape_(tensor.shape),
         row_size_(tensor.shape.row()),
+        first_weight_(first_row * row_size_),
+        num_rows_(num_rows),
+        weights_(tensor.weights + first_weight_),
+        codes_(tensor.codes + first_weight_),
+        scale_(tensor.scale + first_row),
+        zero_point_(tensor.zero_point + first_row),
         options_(options),
         range_(signed_code_range(options.bits)),
-        kernels_(has_kernel_stage(options.mode) && tensor.shape.kernel > 1),
-        loops_(kernels_ && tensor.shape.kernel > kMaxLaneKernel ? nullptr : loops),
         scratch_(scratch) {}
 
-  std::optional<WeightProblem> run() {
-    if (const std::optional<WeightProblem> problem = find_ranges()) return problem;
-    if (loops_ != nullptr) kernels_ ? run_kernels() : run_elements();
+  // Every channel by squant_row.
+  std::optional<WeightProblem> run_scalar() {
     for (std::int64_t i = 0; i < num_rows_; ++i) {
-      if (in_lanes(i)) continue;
-      const std::int64_t row = first_row_ + i;
-      squant_row(weights(i), tensor_.shape.in, tensor_.shape.kernel,
-                 {tensor_.scale[row], tensor_.zero_point[row]}, range_, options_.mode,
-                 options_.rounding, scratch_.row, codes(i));
+      if (const auto problem = find_affine(i)) return problem;
+      run_row(i);
+    }
+    return std::nullopt;
+  }
+
+  std::optional<WeightProblem> run_lanes(const LaneLoops& loops) {
+    float* const lane_scale = room(scratch_.lane_scale, num_rows_);
+    float* const lane_zero_point = room(scratch_.lane_zero_point, num_rows_);
+    const RangeFindings found =
+        loops.find_ranges(weights_, num_rows_, row_size_, options_.bits,
+                          {scale_, zero_point_, lane_scale, lane_zero_point});
+    if (found.broken) return first_problem();
+    const LaneRows rows{.weights = weights_,
+                        .codes = codes_,
+                        .scale = lane_scale,
+                        .zero_point = lane_zero_point,
+                        .num_rows = num_rows_,
+                        .in = shape_.in,
+                        .kernel = shape_.kernel,
+                        .range = range_,
+                        .rounding = options_.rounding,
+                        .clamp = found.clamp};
+    if (has_kernel_stage(options_.mode) && shape_.kernel > 1) {
+      run_kernels(loops, rows);
+    } else {
+      run_elements(loops, rows);
+    }
+    if (found.outside) {
+      for (std::int64_t i = 0; i < num_rows_; ++i) {
+        if (lane_scale[i] == 0) run_row(i);
+      }
     }
     return std::nullopt;
   }
 
  private:
-  // Channel `i` of the chunk.
-  const float* weights(std::int64_t i) const {
-    return tensor_.weights + (first_row_ + i) * row_size_;
+  // Stage E, and C over all elements of a channel.
+  void run_elements(const LaneLoops& loops, const LaneRows& rows) {
+    if (!has_channel_stage(options_.mode)) return loops.round_elements(rows, nullptr, nullptr);
+    float* const errors = room(scratch_.errors, num_rows_ * row_size_);
+    std::int64_t* const sums = room(scratch_.sums, num_rows_);
+    loops.round_elements(rows, errors, sums);
+    loops.fix_channels(rows, {.errors = errors,
+                              .named_index = nullptr,
+                              .size = row_size_,
+                              .sums = sums,
+                              .places = room(scratch_.places, row_size_),
+                              .priorities = room(scratch_.priorities, row_size_)});
   }
-  std::int8_t* codes(std::int64_t i) const { return tensor_.codes + (first_row_ + i) * row_size_; }
-  const Affine& affine(std::int64_t i) const {
-    return scratch_.affine[static_cast<std::size_t>(i)];
-  }
-  bool in_lanes(std::int64_t i) const { return loops_ != nullptr && affine(i).scale > 0; }
 
-  std::optional<WeightProblem> find_ranges() {
-    Affine* const lanes_affine = room(scratch_.affine, num_rows_);
+  // Stages E and K, and C over the elements that K named.
+  void run_kernels(const LaneLoops& loops, const LaneRows& rows) {
+    const std::int64_t num_kernels = num_rows_ * shape_.in;
+    const KernelOutputs kernels{.residual = room(scratch_.residual, num_kernels),
+                                .named_error = room(scratch_.errors, num_kernels),
+                                .named_index = room(scratch_.named_index, num_kernels)};
+    loops.fix_kernels(rows, kernels);
+    if (!has_channel_stage(options_.mode)) return;
+    std::int64_t* const sums = room(scratch_.sums, num_rows_);
+    loops.sum_residuals(kernels.residual, num_rows_, shape_.in, sums);
+    loops.fix_channels(rows, {.errors = kernels.named_error,
+                              .named_index = kernels.named_index,
+                              .size = shape_.in,
+                              .sums = sums,
+                              .places = room(scratch_.places, shape_.in),
+                              .priorities = room(scratch_.priorities, shape_.in)});
+  }
+
+  void run_row(std::int64_t i) {
+    squant_row(weights_ + i * row_size_, shape_.in, shape_.kernel, {scale_[i], zero_point_[i]},
+               range_, options_.mode, options_.rounding, scratch_.row, codes_ + i * row_size_);
+  }
+
+  // Writes the scale and zero point of channel i, unless its weights do not allow it.
+  std::optional<WeightProblem> find_affine(std::int64_t i) {
+    const float* const begin = weights_ + i * row_size_;
+    const float* const end = begin + row_size_;
+    const float* const broken =
+        std::find_if_not(begin, end, [](float w) { return std::isfinite(w); });
+    if (broken != end)
+      return WeightProblem{WeightProblem::Kind::kNotFinite, first_weight_ + (broken - weights_)};
+    const auto [min, max] = std::minmax_element(begin, end);
+    const Affine affine = affine_from_range(*min, *max, options_.bits);
+    // x grows with the weight: if these two are finite, all are.
+    if (!(affine.scale > 0) || !std::isfinite(to_code_units(*min, affine)) ||
+        !std::isfinite(to_code_units(*max, affine))) {
+      return WeightProblem{WeightProblem::Kind::kRangeOverflow, first_weight_ + i * row_size_};
+    }
+    scale_[i] = affine.scale;
+    zero_point_[i] = affine.zero_point;
+    return std::nullopt;
+  }
+
+  std::optional<WeightProblem> first_problem() {
     for (std::int64_t i = 0; i < num_rows_; ++i) {
-      const std::int64_t row = first_row_ + i;
-      const RowRange found = (loops_ ? loops_->row_range : plain_row_range)(weights(i), row_size_);
-      if (!found.finite) {
-        const float* broken = std::find_if_not(weights(i), weights(i) + row_size_,
-                                               [](float w) { return std::isfinite(w); });
-        return WeightProblem{WeightProblem::Kind::kNotFinite, broken - tensor_.weights};
-      }
-      const Affine exact = affine_from_range(found.min, found.max, options_.bits);
-      // x grows with the weight: these two bound every x, and so every error.
-      const float x_min = to_code_units(found.min, exact);
-      const float x_max = to_code_units(found.max, exact);
-      if (!(exact.scale > 0) || !std::isfinite(x_min) || !std::isfinite(x_max)) {
-        return WeightProblem{WeightProblem::Kind::kRangeOverflow, row * row_size_};
-      }
-      tensor_.scale[row] = exact.scale;
-      tensor_.zero_point[row] = exact.zero_point;
-      const bool fits_lanes =
-          x_min >= range_.lo - kMaxLaneError && x_max <= range_.hi + kMaxLaneError;
-      lanes_affine[i] = fits_lanes ? exact : Affine{0, 0};
+      if (const auto problem = find_affine(i)) return problem;
     }
     return std::nullopt;
   }
 
-  // Stage E, and C over all elements of a channel.
-  void run_elements() {
-    float* const errors = room(scratch_.errors, row_size_);
-    for (std::int64_t i = 0; i < num_rows_; ++i) {
-      if (!in_lanes(i)) continue;
-      const std::int64_t sum = loops_->round_row(weights(i), row_size_, affine(i), range_,
-                                                 options_.rounding, codes(i), errors);
-      if (!has_channel_stage(options_.mode)) continue;
-      const FlipPlan plan = plan_flips(sum);
-      if (plan.count == 0) continue;
-      // Errors of weights are spread evenly over [-0.5, 0.5].
-      const double count = static_cast<double>(plan.count);
-      const double guess = 0.5 - (1.5 * count + 4) / static_cast<double>(row_size_);
-      // An error of this direction at this code is no candidate: x is at or beyond it.
-      const auto limit = static_cast<std::int8_t>(plan.up ? range_.hi : range_.lo);
-      const std::int8_t* const row_codes = codes(i);
-      const std::int64_t flips =
-          find_largest(errors, row_size_, plan, static_cast<float>(guess),
-                       [&](std::uint32_t at) { return row_codes[at] != limit; });
-      for (std::int64_t f = 0; f < flips; ++f) {
-        set_code(i, flip_key_index(scratch_.keys[static_cast<std::size_t>(f)]),
-                 plan.up ? 1.0f : -1.0f);
-      }
-    }
-  }
-
-  // Stages E and K, and C over the elements that K named.
-  void run_kernels() {
-    const std::int64_t in = tensor_.shape.in;
-    const std::int64_t kernel = tensor_.shape.kernel;
-    const std::int64_t num_kernels = num_rows_ * in;
-    const KernelStrip strip{.weights = weights(0),
-                            .codes = codes(0),
-                            .affine = scratch_.affine.data(),
-                            .num_kernels = num_kernels,
-                            .in = in,
-                            .kernel = static_cast<int>(kernel),
-                            .range = range_,
-                            .rounding = options_.rounding,
-                            .residual = room(scratch_.residual, num_kernels),
-                            .named_error = room(scratch_.errors, num_kernels),
-                            .named_index = room(scratch_.named_index, num_kernels)};
-    loops_->fix_kernels(strip);
-    if (!has_channel_stage(options_.mode)) return;
-    for (std::int64_t i = 0; i < num_rows_; ++i) {
-      if (!in_lanes(i)) continue;
-      std::int64_t sum = 0;
-      for (std::int64_t j = i * in; j < (i + 1) * in; ++j) sum += strip.residual[j];
-      const FlipPlan plan = plan_flips(sum);
-      if (plan.count == 0) continue;
-      const std::int64_t flips = find_largest(strip.named_error + i * in, in, plan, 0.6f,
-                                              [](std::uint32_t) { return true; });
-      for (std::int64_t f = 0; f < flips; ++f) {
-        const std::int64_t j = flip_key_index(scratch_.keys[static_cast<std::size_t>(f)]);
-        const std::int32_t named = strip.named_index[i * in + j];
-        const bool undo = (named & kUndo) != 0;
-        set_code(i, j * kernel + (named & ~kUndo), undo ? 0.0f : plan.up ? 1.0f : -1.0f);
-      }
-    }
-  }
-
-  // The code of element `at` of channel `i`, this far from nearest rounding. Computed anew, for the
-  // code that stands there is clamped already.
-  void set_code(std::int64_t i, std::int64_t at, float step) {
-    const float rounded =
-        round_element(to_code_units(weights(i)[at], affine(i)), range_, options_.rounding);
-    codes(i)[at] = static_cast<std::int8_t>(clamp_code(rounded + step, range_));
-  }
-
-  // Puts the keys of the (up to plan.count) flips with the largest priority in front of
-  // scratch_.keys and returns how many there are. is_candidate tells for an index whether it may
-  // flip; few may not.
-  template <class IsCandidate>
-  std::int64_t find_largest(const float* errors, std::int64_t size, const FlipPlan& plan,
-                            float guess, IsCandidate is_candidate) {
-    std::uint64_t* const keys = room(scratch_.keys, size);
-    float threshold = find_threshold(errors, size, plan, guess);
-    for (;;) {
-      const std::int64_t found = loops_->collect_flips(errors, size, plan.up, threshold, keys);
-      std::uint64_t* const end = std::remove_if(keys, keys + found, [&](std::uint64_t key) {
-        return !is_candidate(flip_key_index(key));
-      });
-      if (end - keys >= plan.count) {
-        if (end - keys > plan.count)
-          std::nth_element(keys, keys + plan.count, end, std::greater<>());
-        return plan.count;
-      }
-      if (threshold == kAnyError) return end - keys;
-      threshold = kAnyError;
-    }
-  }
-
-  static constexpr float kAnyError = std::numeric_limits<float>::denorm_min();
-
-  // A threshold that at least plan.count errors reach, and not many more if that is soon found.
-  float find_threshold(const float* errors, std::int64_t size, const FlipPlan& plan, float guess) {
-    float below = kAnyError;
-    float above = 1.0f;
-    float threshold = guess > below ? guess : below;
-    for (int i = 0; i < 8; ++i) {
-      const std::int64_t reaching = loops_->count_flips(errors, size, plan.up, threshold);
-      if (reaching < plan.count) {
-        above = threshold;
-      } else if (reaching > 2 * plan.count + 16) {
-        below = threshold;
-      } else {
-        return threshold;
-      }
-      threshold = 0.5f * (below + above);
-    }
-    return below;
-  }
-
-  const SquantTensor& tensor_;
-  const std::int64_t first_row_;
-  const std::int64_t num_rows_;
+  const WeightShape& shape_;
   const std::int64_t row_size_;
+  const std::int64_t first_weight_;
+  const std::int64_t num_rows_;
+  const float* const weights_;  // of the chunk, as the three that follow
+  std::int8_t* const codes_;
+  float* const scale_;
+  float* const zero_point_;
   const SquantOptions& options_;
   const CodeRange range_;
-  const bool kernels_;  // stage K runs
-  const LaneLoops* const loops_;
   ChunkScratch& scratch_;
 };
 
@@ -221,7 +152,9 @@ class Chunk {
 std::optional<WeightProblem> squant_chunk(const SquantTensor& tensor, std::int64_t first_row,
                                           std::int64_t num_rows, const SquantOptions& options,
                                           const LaneLoops* loops, ChunkScratch& scratch) {
-  return Chunk(tensor, first_row, num_rows, options, loops, scratch).run();
+  Chunk chunk(tensor, first_row, num_rows, options, scratch);
+  const bool too_large = has_kernel_stage(options.mode) && tensor.shape.kernel > kMaxLaneKernel;
+  return loops == nullptr || too_large ? chunk.run_scalar() : chunk.run_lanes(*loops);
 }
 
 }  // namespace squant::quant

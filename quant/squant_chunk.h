@@ -5,21 +5,22 @@
 #include <optional>
 #include <vector>
 
+#include "quant/lanes/lanes.h"
 #include "quant/squant.h"
-#include "quant/squant_lanes.h"
 #include "quant/squant_row.h"
 
 namespace squant::quant {
 
-// Buffers of a thread, reused from chunk to chunk.
+// Buffers of a thread, reused from chunk to chunk; quant/lanes/lanes.h says what they hold.
 struct ChunkScratch {
-  std::vector<Affine>
-      affine;  // of each channel; {0, 0}: a channel that the vector loops leave alone
-  std::vector<float>
-      errors;  // of a channel's elements or, where stage K runs, of each kernel's named one
-  std::vector<std::int32_t> residual;     // of each kernel: the sum of errors that stage K left
-  std::vector<std::int32_t> named_index;  // of each kernel: KernelStrip::named_index
-  std::vector<std::uint64_t> keys;
+  std::vector<float> lane_scale;
+  std::vector<float> lane_zero_point;
+  std::vector<float> errors;  // of elements or, where stage K runs, of each kernel's named one
+  std::vector<std::int32_t> residual;
+  std::vector<std::int32_t> named_index;
+  std::vector<std::int64_t> sums;
+  std::vector<std::int32_t> places;
+  std::vector<std::int32_t> priorities;
   RowScratch row;
 };
 
@@ -28,7 +29,7 @@ struct WeightProblem {
   enum class Kind : std::uint8_t { kNotFinite, kRangeOverflow };
   Kind kind;
   std::int64_t
-      index;  // in the tensor: the weight; of a range that overflows the channel's first weight
+      index;  // in the tensor: the weight; of a range that overflows, the channel's first one
 };
 
 // Quantizes channels [first_row, first_row + num_rows). `loops` is nullptr for the scalar path.

@@ -98,9 +98,13 @@ void squant_cpu_simd(std::span<const SquantTensor> tensors, const SquantOptions&
   const int wished = options.num_threads > 0 ? options.num_threads : omp_get_max_threads();
   const std::vector<ChunkAt> chunks = split(tensors, wished);
   const auto num_chunks = static_cast<std::int64_t>(chunks.size());
+  if (num_chunks == 0) return;
   const int num_threads = static_cast<int>(std::min<std::int64_t>(wished, num_chunks));
   FirstProblem first_problem;
-#pragma omp parallel for schedule(dynamic, 1) num_threads(num_threads) if (num_threads > 1)
+  // Neighbours go to one thread, which reads ahead.
+  const std::int64_t block =
+      std::clamp<std::int64_t>(num_chunks / (std::int64_t{8} * num_threads), 1, 8);
+#pragma omp parallel for schedule(dynamic, block) num_threads(num_threads) if (num_threads > 1)
   for (std::int64_t i = 0; i < num_chunks; ++i) {
     // Kept for the thread's life, so that small networks do not wait for the allocator.
     thread_local ChunkScratch scratch;

@@ -3,8 +3,8 @@
 
 #include <span>
 
+#include "quant/lanes/lanes.h"
 #include "quant/squant.h"
-#include "quant/squant_lanes.h"
 
 namespace squant::quant {
 

@@ -1,6 +1,6 @@
 // Eight lanes; compiled with -mavx2.
 #define SQ_LANES 8
-#include "quant/squant_lanes_impl.h"
+#include "quant/lanes/impl.h"
 
 namespace squant::quant {
 SQ_DEFINE_LANE_LOOPS(kLaneLoopsAvx2);

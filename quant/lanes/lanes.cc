@@ -2,7 +2,7 @@
 #include <cstring>
 #include <initializer_list>
 
-#include "quant/squant_lanes.h"
+#include "quant/lanes/lanes.h"
 
 namespace squant::quant {
 namespace {
