@@ -1,7 +1,6 @@
 #include "runner/coordinator.h"
 
 #include <spdlog/spdlog.h>
-#include <xxhash.h>
 
 #include <algorithm>
 #include <array>
@@ -17,48 +16,6 @@ namespace {
 constexpr double kTickInterval = 0.5;
 constexpr double kRateWindow = 60;
 constexpr std::size_t kShownBrokenImages = 10;
-
-// Equal for equal answers; 0 where the engine does not promise the same bits everywhere.
-std::uint64_t fingerprint_of(const eval::TileCounts& counts) {
-  if (!counts.has_digest) return 0;
-  const std::array<std::uint64_t, 5> facts{
-      counts.digest.low, counts.digest.high, static_cast<std::uint64_t>(counts.num_top1),
-      static_cast<std::uint64_t>(counts.num_top5), static_cast<std::uint64_t>(counts.num_broken)};
-  return XXH3_64bits(facts.data(), sizeof facts) | 1U;
-}
-
-// A tile's answer must account for each image exactly once.
-std::string miscounted(const eval::TileCounts& counts, std::int64_t count) {
-  if (counts.num_images == count && counts.num_top1 >= 0 && counts.num_top1 <= counts.num_top5 &&
-      counts.num_top5 <= count && counts.num_broken >= 0 && counts.num_broken <= count) {
-    return "";
-  }
-  return "the answer accounts for " + std::to_string(counts.num_images) + " images (" +
-         std::to_string(counts.num_top1) + " top-1, " + std::to_string(counts.num_top5) +
-         " top-5, " + std::to_string(counts.num_broken) + " broken) where " +
-         std::to_string(count) + " were asked for";
-}
-
-results::PreparationRow preparation_row(const std::string& evaluation, std::int64_t run_id,
-                                        int rank, const eval::Preparation& preparation) {
-  results::PreparationRow row;
-  row.evaluation = evaluation;
-  row.run_id = run_id;
-  row.rank = rank;
-  row.ranges_json = ranges_to_json(preparation.ranges);
-  row.quantize_ms = preparation.quantize_ms;
-  row.calibrate_ms = preparation.calibrate_ms;
-  row.num_weights = preparation.num_weights;
-  row.finished_at = utc_now();
-  for (const eval::LayerFacts& layer : preparation.layers) {
-    row.layers.push_back({static_cast<int>(row.layers.size()), layer.name, layer.shape.out,
-                          layer.shape.in, layer.shape.kernel, layer.quantize_ms,
-                          layer.errors.squared, layer.errors.max_kernel, layer.errors.max_channel,
-                          layer.input_range.min, layer.input_range.max, layer.sum_bound,
-                          layer.kernel});
-  }
-  return row;
-}
 
 }  // namespace
 
@@ -296,10 +253,7 @@ void Coordinator::on(int, const Other&) {
 void Coordinator::join(int worker) {
   WorkerInfo& info = workers_.at(worker);
   if (!info.in_database) {
-    const Hello& hello = info.hello;
-    queue_->add(results::WorkerRow{run_id_, worker, hello.host, hello.pid, hello.device,
-                                   hello.device_name, hello.device_uuid, hello.driver,
-                                   hello.num_threads});
+    queue_->add(worker_row(run_id_, worker, info.hello));
     info.in_database = true;
   }
   if (lost_.erase(worker) > 0) say_(worker_name(worker) + " is back");
@@ -319,6 +273,10 @@ void Coordinator::tell_job(int worker, int job) {
 void Coordinator::tell_dataset(int worker, int dataset) {
   if (!workers_.at(worker).datasets.insert(dataset).second) return;
   send(worker, DatasetInfo{dataset, plan_->datasets[static_cast<std::size_t>(dataset)].spec});
+}
+
+Computed Coordinator::computed_by(int worker, int job) const {
+  return {plan_->jobs[static_cast<std::size_t>(job)].row.evaluation, run_id_, worker};
 }
 
 std::string Coordinator::worker_name(int worker) const {
@@ -361,29 +319,15 @@ void Coordinator::obey(const AcceptPreparation& command, const Arrived& arrived)
   job.ranges = preparation.ranges;
   job.prepared = true;
   if (job.row.state == RowView::State::kWaiting) job.row.state = RowView::State::kPrepared;
-  queue_->add(preparation_row(plan_->jobs[static_cast<std::size_t>(command.job)].row.evaluation,
-                              run_id_, command.worker, preparation));
+  queue_->add(preparation_row(computed_by(command.worker, command.job), preparation));
 }
 
 void Coordinator::obey(const AcceptCell& command, const Arrived& arrived) {
-  const PlannedJob& planned = plan_->jobs[static_cast<std::size_t>(command.job)];
   JobProgress& job = jobs_[static_cast<std::size_t>(command.job)];
   const eval::TileCounts& counts = arrived.tile->tile.results[command.index].counts;
   const results::TileRange range = tiles_.at(arrived.tile->task);
-  results::TileRow row;
-  row.evaluation = planned.row.evaluation;
-  row.first = range.first;
-  row.count = range.count;
-  row.num_top1 = counts.num_top1;
-  row.num_top5 = counts.num_top5;
-  row.num_broken = counts.num_broken;
-  if (counts.has_digest) row.digest = counts.digest.hex();
-  row.run_id = run_id_;
-  row.rank = command.worker;
-  row.compute_ms = counts.compute_ms;
-  row.load_ms = arrived.tile->tile.load_ms;
-  row.finished_at = utc_now();
-  queue_->add(std::move(row));
+  queue_->add(tile_row(computed_by(command.worker, command.job), range, counts,
+                       arrived.tile->tile.load_ms));
   job.row.num_images += range.count;
   job.row.num_top1 += counts.num_top1;
   evaluations_ += range.count;

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "results/store.h"
+#include "runner/answers.h"
 #include "runner/inventory.h"
 #include "runner/messages.h"
 #include "runner/plan.h"
@@ -128,6 +129,7 @@ class Coordinator {
   void store_pending();
   void store_heartbeat();
   void fail_job(int job, int worker, const std::string& reason, const std::string& log_tail);
+  Computed computed_by(int worker, int job) const;
   std::string worker_name(int worker) const;
   const std::string& label(int job) const {
     return plan_->jobs[static_cast<std::size_t>(job)].label;

@@ -326,4 +326,20 @@ class Scheduler {
   bool finished_ = false;
 };
 
+template <typename Change>
+void Scheduler::change_chunk(int stream, int chunk, Change change) {
+  ChunkState& state = chunk_state(stream, chunk);
+  if (!state.ready.empty()) open_.erase({state.holders, chunk, stream});
+  change(state);
+  if (!state.ready.empty()) open_.insert({state.holders, chunk, stream});
+}
+
+template <typename Change>
+void Scheduler::change_model(int model, Change change) {
+  ModelQueue& queue = models_[model];
+  if (!queue.jobs.empty()) open_models_.erase({queue.workers, model});
+  change(queue);
+  if (!queue.jobs.empty()) open_models_.insert({queue.workers, model});
+}
+
 }  // namespace squant::runner
