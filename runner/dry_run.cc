@@ -40,6 +40,7 @@ std::string status_text(const PlannedJob& planned, const JobInventory& job) {
   if (job.status == JobStatus::kFinished) text += ", computed again (--force)";
   if (job.status == JobStatus::kFailed) text += ", tried again: " + job.failure->reason;
   if (!planned.evaluate) return text + ": quantization only";
+  if (planned.row.num_images == 0) return text + ": on images that are not there yet";
   return text + ": " + plural(std::ssize(job.missing), "tile") + ", " +
          plural(missing_images(planned, job), "image");
 }
@@ -139,9 +140,12 @@ std::vector<std::string> dry_run_report(const Plan& plan,
       plural(std::ssize(plan.jobs), "job") + ": " + std::to_string(size.is_new) + " new, " +
       std::to_string(size.partly) + " partly finished, " + std::to_string(size.finished) +
       " finished earlier, " + std::to_string(size.failed) + " failed earlier; " +
-      std::to_string(plan.skipped.size()) + " cells excluded, not selected or duplicate");
+      plural(std::ssize(plan.skipped), "cell") + " excluded, not selected or duplicate");
   if (size.jobs_to_run == 0) {
     lines.emplace_back("nothing to do");
+  } else if (!plan.missing.empty()) {
+    lines.push_back("to do: " + plural(size.jobs_to_run, "job") +
+                    "; how much work that is shows when nothing is missing");
   } else {
     lines.push_back("to do: " + plural(size.jobs_to_run, "job") + ", " +
                     plural(size.preparations, "preparation") + ", " + plural(size.tiles, "tile") +

@@ -84,6 +84,11 @@ struct Sigma {
   bool operator==(const Sigma&) const = default;
 };
 
+// Words of a data set that stand where paths do; they mean the same to eval::open_dataset().
+inline constexpr const char* kFashionMnist =
+    "fashion-mnist";                             // a format: `images` is "test" or "train"
+inline constexpr const char* kNoCache = "none";  // `cache`
+
 struct ExperimentDataset {
   std::string name;
   eval::DatasetSpec spec;           // paths as in the PathValues below
@@ -126,12 +131,14 @@ struct ExperimentMatrix {
   std::string key;  // "matrix", "matrices[1]"
   Measure measure = Measure::kEvaluate;
   int repeats = 11;
-  AxisValues axes;  // crossed; complete: settings and defaults are filled in
-  std::vector<AxisValues>
-      zips;  // each: lists of one length, walked together, crossed with the rest
-  std::vector<AxisValues> exclude;  // a cell goes when all keys of an entry match
-  std::vector<AxisValues>
-      include;  // small matrices of their own, added after the exclusion; complete
+  // Crossed; with those of `zips` complete: settings and defaults are filled in.
+  AxisValues axes;
+  // Each: lists of one length, walked together, crossed with the rest.
+  std::vector<AxisValues> zips;
+  // A cell goes when all keys of an entry match.
+  std::vector<AxisValues> exclude;
+  // Small matrices of their own, complete, added after the exclusion.
+  std::vector<AxisValues> include;
   Origin origin;
 };
 
@@ -159,8 +166,8 @@ Experiment parse_experiment(std::string_view text, const std::string& path,
 
 // The keys the format knows, for tests, documentation and editors.
 struct ExperimentKey {
-  const char* section;  // "experiment", "dataset", "settings", "matrix", "cell" (an entry of zip,
-                        // exclude, include), "cell" (of zip, exclude, include)
+  const char* section;  // "experiment", "dataset", "settings", "matrix", "cell": an entry of zip,
+                        // exclude or include
   const char* key;
 };
 const std::vector<ExperimentKey>& experiment_keys();

@@ -18,9 +18,7 @@ constexpr std::int64_t kMaxImages = 1'000'000'000;
 constexpr std::int64_t kMaxRepeats = 100'000;
 constexpr std::int64_t kDefaultRepeats = 11;
 
-const std::vector<std::string> kFormats = {"idx", "fashion-mnist", "image_folder"};
-
-constexpr const char* kNoCache = "none";  // means the same to open_dataset()
+const std::vector<std::string> kFormats = {"idx", kFashionMnist, "image_folder"};
 
 class Parser : private AxisReader {
  public:
@@ -111,7 +109,7 @@ class Parser : private AxisReader {
       }
     });
     // Of Fashion-MNIST's two parts one is named; all else are paths.
-    const bool images_are_named = dataset.spec.format == "fashion-mnist";
+    const bool images_are_named = dataset.spec.format == kFashionMnist;
     if (node.find("images") == nullptr) problem(node, key, "'images' is missing");
     read_member(node, key, "images", [&](const JsonNode& value, const std::string& at) {
       if (images_are_named) {
@@ -230,8 +228,10 @@ class Parser : private AxisReader {
       if (complete(axes, {}, matrix.measure, *entry, entry_key))
         matrix.include.push_back(std::move(axes));
     }
-    if (!usable) matrix.axes.clear();
-    if (!usable) matrix.zips.clear();
+    if (!usable) {
+      matrix.axes.clear();
+      matrix.zips.clear();
+    }
     experiment_.matrices.push_back(std::move(matrix));
   }
 

@@ -80,7 +80,9 @@ JobInventory take_one(const PlannedJob& planned, results::Store* store,
       job.missing.push_back(static_cast<int>(chunk));
     }
   }
-  const bool complete = job.missing.empty() && (state.preparation || planned.evaluate);
+  // Without an identity something the plan needs is missing: the job can be shown, not run.
+  const bool complete =
+      !row.identity.empty() && job.missing.empty() && (state.preparation || planned.evaluate);
   const bool begun = static_cast<std::int64_t>(job.missing.size()) < job.num_chunks;
   job.status = complete        ? JobStatus::kFinished
                : state.failure ? JobStatus::kFailed

@@ -105,10 +105,11 @@ class Planner {
       const std::string label = labels.of(cell);
       if (reason.empty()) {
         const auto [first, is_new] = first_matrix.emplace(cell, expanded.matrix);
-        if (!is_new)
-          reason =
-              "duplicate: " + experiment_.matrices[static_cast<std::size_t>(first->second)].key +
-              " has it already";
+        if (!is_new) {
+          const ExperimentMatrix& first_with_it =
+              experiment_.matrices[static_cast<std::size_t>(first->second)];
+          reason = "duplicate: " + first_with_it.key + " has it already";
+        }
       }
       if (reason.empty()) {
         selected_.push_back({cell, expanded.origin, label});
@@ -147,7 +148,10 @@ class Planner {
     }
     std::error_code error;
     if (!value.path.empty() && fs::exists(value.path, error)) return true;
-    if (!value.path.empty()) missing(value.origin, value.path + ": no such file or folder");
+    if (!value.path.empty()) {
+      missing(value.origin,
+              value.path + ": " + (error ? error.message() : "no such file or folder"));
+    }
     return false;
   }
 
@@ -188,7 +192,8 @@ class Planner {
     OpenDataset& open = entry->second;
     if (!is_new) return open;
     const ExperimentDataset& wanted = experiment_.datasets[static_cast<std::size_t>(index)];
-    bool whole = wanted.spec.format == "fashion-mnist" || present(wanted.images);
+    const bool images_are_named = wanted.spec.format == kFashionMnist;
+    bool whole = images_are_named || present(wanted.images);
     if (!wanted.labels.origin.key.empty()) whole = present(wanted.labels) && whole;
     if (!wanted.cache.problem.empty()) {
       missing(wanted.cache.origin, wanted.cache.problem);
@@ -198,12 +203,13 @@ class Planner {
     PlannedDataset planned;
     planned.name = wanted.name;
     planned.spec = wanted.spec;
-    if (planned.spec.format != "fashion-mnist")
-      planned.spec.images = absolute_path(planned.spec.images);
+    if (!images_are_named) planned.spec.images = absolute_path(planned.spec.images);
     planned.spec.labels = absolute_path(planned.spec.labels);
-    if (planned.spec.cache != "none") planned.spec.cache = absolute_path(planned.spec.cache);
+    if (planned.spec.cache != kNoCache) planned.spec.cache = absolute_path(planned.spec.cache);
+    eval::DatasetSpec without_cache = planned.spec;  // a plan leaves nothing on the disk
+    without_cache.cache = kNoCache;
     try {
-      open.dataset = eval::open_dataset(planned.spec);
+      open.dataset = eval::open_dataset(without_cache);
       planned.fingerprint = open.dataset->fingerprint();
     } catch (const std::invalid_argument& error) {
       problem(wanted.origin, error.what());

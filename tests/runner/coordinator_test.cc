@@ -263,6 +263,16 @@ TEST_F(CoordinatorTest, FinishedTilesOfAnEarlierRunAreNotAskedForAgain) {
   EXPECT_EQ(store_.preparations.size(), 1U);
 }
 
+TEST(InventoryTest, AJobWhoseFilesAreMissingIsNew) {
+  Plan plan;
+  PlannedJob& job = plan.jobs.emplace_back();
+  job.dataset = -1;
+  job.evaluate = true;
+  const auto inventory = take_inventory(plan, nullptr, {});
+  EXPECT_EQ(inventory[0].status, JobStatus::kNew);
+  EXPECT_TRUE(inventory[0].to_run);
+}
+
 TEST(InventoryTest, RangesComeBackToTheLastBit) {
   const std::vector<quant::ActivationRange> ranges{
       {0, 0.1F}, {-3.1415927F, 1e-45F}, {-0.0F, 3.4028235e38F}};

@@ -385,6 +385,16 @@ TEST_F(PlanTest, ATimingNeedsNoImages) {
   EXPECT_FALSE(p.jobs[0].reference);
 }
 
+TEST_F(PlanTest, TheQuickstartHas42JobsWithReferences) {
+  const std::string path = std::string(SQUANT_SOURCE_DIR) + "/experiments/quickstart.json";
+  const std::string small = R"({"format": "idx", "images": ")" + file("images") +
+                            R"(", "labels": ")" + file("labels") + R"("})";
+  const Plan p = make_plan(load_experiment(path, {"dataset=" + small}), {});
+  EXPECT_EQ(p.jobs.size(), 42u);
+  EXPECT_THAT(p.skipped, IsEmpty());
+  for (const PlannedJob& job : p.jobs) EXPECT_TRUE(job.reference) << job.label;
+}
+
 TEST_F(PlanTest, RefusesMoreThanAMillionCells) {
   std::string numbers = "[1";
   for (int i = 2; i <= 1001; ++i) numbers += "," + std::to_string(i);

@@ -56,31 +56,26 @@ class Command {
       _exit(127);
     }
   }
-  ~Command() {
-    if (pid_ > 0) kill_all();
-  }
+  ~Command() { kill_all(); }
   Command(const Command&) = delete;
   Command& operator=(const Command&) = delete;
 
   // The exit code; 128 + the signal's number where one ended it; -1 where it had to be killed after
   // `seconds`.
   int wait(double seconds = 240) {
-    int status = 0;
-    const bool ended = eventually([&] { return waitpid(pid_, &status, WNOHANG) == pid_; }, seconds);
-    if (!ended) {
+    if (!eventually([&] { return !running(); }, seconds)) {
       kill_all();
       return -1;
     }
-    pid_ = 0;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    return WIFEXITED(status_) ? WEXITSTATUS(status_) : 128 + WTERMSIG(status_);
   }
   bool running() {
-    int status = 0;
-    const bool ended = pid_ == 0 || waitpid(pid_, &status, WNOHANG) == pid_;
-    if (ended) pid_ = 0;
-    return !ended;
+    if (pid_ > 0 && waitpid(pid_, &status_, WNOHANG) == pid_) pid_ = 0;
+    return pid_ > 0;
   }
-  void send(int signal) const { ::kill(pid_, signal); }
+  void send(int signal) const {
+    if (pid_ > 0) ::kill(pid_, signal);
+  }
 
   // The processes that it started, ascending.
   std::vector<pid_t> children() const {
@@ -100,11 +95,11 @@ class Command {
   }
   // SIGKILL for it and all that it started.
   void kill_all() {
+    if (pid_ <= 0) return;
     const std::vector<pid_t> started = children();
     ::kill(pid_, SIGKILL);
     for (const pid_t child : started) ::kill(child, SIGKILL);
-    int status = 0;
-    waitpid(pid_, &status, 0);
+    waitpid(pid_, &status_, 0);
     pid_ = 0;
   }
 
@@ -115,7 +110,8 @@ class Command {
 
  private:
   std::filesystem::path log_;
-  pid_t pid_ = 0;
+  pid_t pid_ = 0;  // 0: it has ended
+  int status_ = 0;
 };
 
 }  // namespace squant::runner
