@@ -181,7 +181,8 @@ void count_image(std::span<const float> logits, std::int32_t label, TileCounts& 
 }
 
 std::string dataset_key(const DatasetSpec& spec) {
-  return spec.format + '\n' + spec.images + '\n' + spec.labels + '\n' + spec.cache;
+  return spec.format + '\n' + spec.images + '\n' + spec.labels + '\n' + spec.cache + '\n' +
+         spec.order;
 }
 
 }  // namespace

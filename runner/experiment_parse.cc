@@ -18,6 +18,7 @@ constexpr std::int64_t kMaxImages = 1'000'000'000;
 constexpr std::int64_t kMaxRepeats = 100'000;
 constexpr std::int64_t kDefaultRepeats = 11;
 
+const std::vector<std::string> kOrders = {eval::kRandomOrder, eval::kFileOrder};
 const std::vector<std::string> kFormats = {"idx", kFashionMnist, "image_folder"};
 
 class Parser : private AxisReader {
@@ -127,6 +128,14 @@ class Parser : private AxisReader {
         dataset.cache = {kNoCache, "", origin(value, at)};
       } else {
         dataset.cache = path(value, at);
+      }
+    });
+    read_member(node, key, "order", [&](const JsonNode& value, const std::string& at) {
+      dataset.spec.order = text(value, at).value_or(dataset.spec.order);
+      if (std::find(kOrders.begin(), kOrders.end(), dataset.spec.order) == kOrders.end()) {
+        problem(value, at,
+                "unknown order " + in_quotes(dataset.spec.order) +
+                    suggestion(dataset.spec.order, kOrders));
       }
     });
     read_member(node, key, "num_images", [&](const JsonNode& value, const std::string& at) {
@@ -329,7 +338,8 @@ const std::vector<ExperimentKey>& experiment_keys() {
           "tolerance", "measure", "repeats", "settings", "matrix", "matrices"}) {
       list.push_back({"experiment", key});
     }
-    for (const char* key : {"name", "format", "images", "labels", "cache", "num_images", "chunk"}) {
+    for (const char* key :
+         {"name", "format", "images", "labels", "cache", "order", "num_images", "chunk"}) {
       list.push_back({"dataset", key});
     }
     for (const char* key : {"description", "measure", "repeats", "zip", "exclude", "include"}) {

@@ -216,7 +216,8 @@ json body(const TaskError& m) { return json::array({m.task, m.reason, m.log_tail
 json body(const Farewell&) { return json::array(); }
 json body(const Ack&) { return json::array(); }
 json body(const DatasetInfo& m) {
-  return json::array({m.dataset, m.spec.format, m.spec.images, m.spec.labels, m.spec.cache});
+  return json::array(
+      {m.dataset, m.spec.format, m.spec.images, m.spec.labels, m.spec.cache, m.spec.order});
 }
 json body(const JobInfo& m) { return json::array({m.job, put(m.spec), m.repeats, put(m.ranges)}); }
 json body(const PrepareTask& m) { return json::array({m.task, m.job}); }
@@ -257,6 +258,7 @@ void read(Fields& fields, DatasetInfo& m) {
   m.spec.images = fields.get<std::string>();
   m.spec.labels = fields.get<std::string>();
   m.spec.cache = fields.get<std::string>();
+  m.spec.order = fields.get<std::string>();
 }
 void read(Fields& fields, JobInfo& m) {
   m.job = fields.get<int>();

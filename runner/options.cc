@@ -36,7 +36,8 @@ void add_options(CLI::App& app, Options& options) {
   list("--where", options.where, "EXPR",
        "Runs the cells where this holds, for example bits=w4a4,w3 or mode!=squant");
   list("--exclude-where", options.exclude_where, "EXPR", "Leaves out the cells where this holds");
-  app.add_option("--images", options.images, "Evaluates on the first N images of each data set")
+  app.add_option("--images", options.images,
+                 "Evaluates on N images of each data set, the same random sample everywhere")
       ->type_name("N")
       ->check(CLI::PositiveNumber);
   app.add_flag("--dry-run", options.dry_run,

@@ -43,7 +43,7 @@ constexpr int kWarmUpSteps = 200;
 constexpr std::int64_t kMaxShift = 2;
 
 ImageChunk load_all(const std::string& part, const Shape& shape, int num_threads) {
-  const auto dataset = open_dataset({"fashion-mnist", part, "", ""});
+  const auto dataset = open_dataset({"fashion-mnist", part, "", "", eval::kFileOrder});
   return dataset->load(0, dataset->size(), shape, num_threads);
 }
 

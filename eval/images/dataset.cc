@@ -17,8 +17,8 @@ void check_image_range(const Dataset& dataset, std::int64_t first, std::int64_t 
 }
 
 std::unique_ptr<Dataset> open_dataset(const DatasetSpec& spec) {
-  if (spec.format == "idx") return open_idx(spec.images, spec.labels);
-  if (spec.format == "fashion-mnist") return open_fashion_mnist(spec.images);
+  if (spec.format == "idx") return open_idx(spec.images, spec.labels, spec.order);
+  if (spec.format == "fashion-mnist") return open_fashion_mnist(spec.images, spec.order);
   if (spec.format == "image_folder") return open_image_folder(spec);
   throw std::invalid_argument("data set: unknown format \"" + spec.format +
                               "\", expected \"idx\", \"fashion-mnist\" or \"image_folder\"");

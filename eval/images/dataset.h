@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "eval/graph/graph.h"
+#include "eval/images/image_order.h"
 
 namespace squant::eval {
 
@@ -19,6 +20,7 @@ struct DatasetSpec {
                        // WNIDs), or of "file label"
   std::string cache;   // image_folder: folder of the packed cache; empty: the user's cache folder;
                        // "none": no cache
+  std::string order = kRandomOrder;  // or kFileOrder (image_order.h)
 };
 
 // Where the pictures of a chunk came from.
@@ -49,7 +51,7 @@ class Dataset {
   // not fit.
   virtual std::int64_t num_classes() const = 0;
   // Hex SHA-256 over what decides labels and pixels: file names, sizes and labels (idx: the files'
-  // inflated bytes).
+  // inflated bytes), and their order.
   virtual std::string fingerprint() const = 0;
   // Images [first, first + count) scaled and cropped to `shape` (same channels). Decodes with up to
   // `num_threads`. A picture that cannot be decoded is no error: it is listed in `broken`. One call

@@ -22,12 +22,14 @@ struct IdxArray {
 // `where` names the file in messages.
 IdxArray parse_idx(std::span<const std::uint8_t> file, const std::string& where);
 
-// The data set of an images file [N, H, W] and a labels file [N]. The pixels stay in memory.
-std::unique_ptr<Dataset> open_idx(const std::string& images, const std::string& labels);
+// The data set of an images file [N, H, W] and a labels file [N], in the order of image_order.h.
+// The pixels stay in memory.
+std::unique_ptr<Dataset> open_idx(const std::string& images, const std::string& labels,
+                                  const std::string& order);
 
 // Fashion-MNIST where it is installed; `part` is "test" or "train". Looked for in fashion-mnist/ of
 // the user's cache folder (scripts/fetch-fashion-mnist.sh), then in /usr/share/datasets (Debian's
 // dataset-fashion-mnist).
-std::unique_ptr<Dataset> open_fashion_mnist(const std::string& part);
+std::unique_ptr<Dataset> open_fashion_mnist(const std::string& part, const std::string& order);
 
 }  // namespace squant::eval

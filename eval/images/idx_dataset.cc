@@ -5,6 +5,7 @@
 #include "eval/checkpoint/checkpoint.h"
 #include "eval/images/file_bytes.h"
 #include "eval/images/idx.h"
+#include "eval/images/image_order.h"
 
 namespace squant::eval {
 namespace {
@@ -28,7 +29,8 @@ std::string shape_text(const Shape& shape) {
 
 class IdxDataset final : public Dataset {
  public:
-  IdxDataset(const std::string& images_path, const std::string& labels_path)
+  IdxDataset(const std::string& images_path, const std::string& labels_path,
+             const std::string& order)
       : images_path_(images_path),
         images_(read_idx(images_path, 3, "images")),
         labels_(read_idx(labels_path, 1, "labels")) {
@@ -39,8 +41,9 @@ class IdxDataset final : public Dataset {
     }
     if (images_.values.empty()) throw std::invalid_argument(images_path + ": holds no images");
     // Of the inflated bytes: the same data set compressed by another gzip is the same data set.
-    const std::string both = digest_of(images_) + digest_of(labels_);
+    const std::string both = order_tag(order) + digest_of(images_) + digest_of(labels_);
     fingerprint_ = sha256_hex(both.data(), both.size());
+    bring_in_order(order);
     num_classes_ = 1 + *std::max_element(labels_.values.begin(), labels_.values.end());
   }
 
@@ -75,6 +78,18 @@ class IdxDataset final : public Dataset {
     return text + sha256_hex(array.values.data(), array.values.size()) + '\n';
   }
 
+  void bring_in_order(const std::string& order) {
+    const std::vector<std::int64_t> positions = image_order(order, size());
+    put_in_order(labels_.values, positions);
+    const auto pixels = static_cast<std::size_t>(images_.dims[1] * images_.dims[2]);
+    std::vector<std::uint8_t> ordered(images_.values.size());
+    for (std::size_t i = 0; i < positions.size(); ++i) {
+      std::copy_n(images_.values.data() + static_cast<std::size_t>(positions[i]) * pixels, pixels,
+                  ordered.data() + i * pixels);
+    }
+    images_.values = std::move(ordered);
+  }
+
   std::string images_path_;
   IdxArray images_;
   IdxArray labels_;
@@ -84,14 +99,15 @@ class IdxDataset final : public Dataset {
 
 }  // namespace
 
-std::unique_ptr<Dataset> open_idx(const std::string& images, const std::string& labels) {
+std::unique_ptr<Dataset> open_idx(const std::string& images, const std::string& labels,
+                                  const std::string& order) {
   if (images.empty() || labels.empty()) {
     throw std::invalid_argument("data set of format \"idx\": give both \"images\" and \"labels\"");
   }
-  return std::make_unique<IdxDataset>(images, labels);
+  return std::make_unique<IdxDataset>(images, labels, order);
 }
 
-std::unique_ptr<Dataset> open_fashion_mnist(const std::string& part) {
+std::unique_ptr<Dataset> open_fashion_mnist(const std::string& part, const std::string& order) {
   if (part != "test" && part != "train") {
     throw std::invalid_argument(
         "data set of format \"fashion-mnist\": images must be \"test\" or \"train\", got \"" +
@@ -105,7 +121,7 @@ std::unique_ptr<Dataset> open_fashion_mnist(const std::string& part) {
   for (const std::string& place : places) {
     const std::string images = place + prefix + "-images-idx3-ubyte.gz";
     if (std::filesystem::exists(images))
-      return open_idx(images, place + prefix + "-labels-idx1-ubyte.gz");
+      return open_idx(images, place + prefix + "-labels-idx1-ubyte.gz", order);
     tried += (tried.empty() ? "" : " and ") + images;
   }
   throw std::invalid_argument(

@@ -27,8 +27,8 @@ constexpr std::int64_t kMaxSize = 4096;
 
 // Names, sizes and labels; not the bytes, which would mean reading the whole data set before every
 // sweep.
-std::string fingerprint_of(const PictureList& list) {
-  std::string text = "image_folder 1 " + std::to_string(list.num_classes) + '\n';
+std::string fingerprint_of(const PictureList& list, const std::string& order) {
+  std::string text = order_tag(order) + "image_folder 1 " + std::to_string(list.num_classes) + '\n';
   for (const PictureFile& file : list.files) {
     text += file.path;
     text += '\0';
@@ -68,7 +68,8 @@ class ImageFolder final : public Dataset {
   explicit ImageFolder(const DatasetSpec& spec)
       : folder_(spec.images),
         list_(list_pictures(spec.images, spec.labels)),
-        fingerprint_(fingerprint_of(list_)) {
+        fingerprint_(fingerprint_of(list_, spec.order)) {
+    put_in_order(list_.files, image_order(spec.order, size()));
     if (spec.cache == "none") {
       cache_problem_ = "switched off";
     } else if (!spec.cache.empty()) {

@@ -33,7 +33,8 @@ class EvaluatorTest : public testing::Test {
       labels_.push_back(static_cast<int>(i % 10));
       labels += static_cast<char>(labels_.back());
     }
-    dataset_ = {"idx", folder_.write("images", images), folder_.write("labels", labels), ""};
+    dataset_ = {"idx", folder_.write("images", images), folder_.write("labels", labels), "",
+                kFileOrder};
   }
 
   // A job on generated weights.
@@ -234,7 +235,7 @@ TEST_F(EvaluatorTest, BrokenPicturesAreWrongAndNamed) {
   folder_.add_picture("rgb.png", "val/n01440764/a.png");
   folder_.write("val/n01440764/b.png", "no picture");
   folder_.add_picture("rgb.png", "val/n01440764/c.png");
-  const DatasetSpec pictures{"image_folder", folder_.path() + "/val", "", "none"};
+  const DatasetSpec pictures{"image_folder", folder_.path() + "/val", "", "none", kFileOrder};
   Evaluator evaluator({});
   const Job with = job("shufflenet_g1_w1", 4, 4);
   const Evaluator::TileJob tile_job{with, evaluator.prepare(with).ranges};

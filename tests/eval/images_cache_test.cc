@@ -38,7 +38,7 @@ class PackedCacheTest : public ::testing::Test {
   std::string images() const { return folder_.path() + "/val"; }
   std::string cache() const { return folder_.path() + "/cache"; }
   ImageChunk load(const std::string& cache, const Shape& shape = kShape) const {
-    const auto dataset = open_dataset({"image_folder", images(), "", cache});
+    const auto dataset = open_dataset({"image_folder", images(), "", cache, kFileOrder});
     return dataset->load(0, dataset->size(), shape, 2);
   }
   std::string cache_file() const {
@@ -73,7 +73,7 @@ TEST_F(PackedCacheTest, ASecondSweepDecodesNothing) {
 }
 
 TEST_F(PackedCacheTest, AskingForNoPicturesTouchesNothing) {
-  open_dataset({"image_folder", images(), "", cache()})->load(0, 0, kShape, 1);
+  open_dataset({"image_folder", images(), "", cache(), kFileOrder})->load(0, 0, kShape, 1);
   EXPECT_FALSE(std::filesystem::exists(cache()));
 }
 
@@ -86,7 +86,7 @@ TEST_F(PackedCacheTest, EachSizeIsItsOwn) {
 }
 
 TEST_F(PackedCacheTest, OneSweepFillsWhatAnotherLeftOut) {
-  const auto dataset = open_dataset({"image_folder", images(), "", cache()});
+  const auto dataset = open_dataset({"image_folder", images(), "", cache(), kFileOrder});
   EXPECT_EQ(dataset->load(5, 10, kShape, 2).stats.decoded, 10);
   EXPECT_EQ(dataset->load(10, 10, kShape, 2).stats.from_cache, 5);
   expect_decoded(kNumPictures - 15);
@@ -117,7 +117,7 @@ TEST_F(PackedCacheTest, AFileCutShortIsReplaced) {
 }
 
 TEST_F(PackedCacheTest, AFileCutShortUnderAnOpenDataSetIsNotTouched) {
-  const auto dataset = open_dataset({"image_folder", images(), "", cache()});
+  const auto dataset = open_dataset({"image_folder", images(), "", cache(), kFileOrder});
   dataset->load(0, kNumPictures, kShape, 2);
   std::filesystem::resize_file(cache_file(), 20000);
   const ImageChunk chunk = dataset->load(0, kNumPictures, kShape, 2);
@@ -146,7 +146,7 @@ TEST_F(PackedCacheTest, ABrokenPictureIsTriedAgain) {
 pid_t load_in_child(const std::string& images, const std::string& cache) {
   const pid_t child = fork();
   if (child == 0) {
-    const auto dataset = open_dataset({"image_folder", images, "", cache});
+    const auto dataset = open_dataset({"image_folder", images, "", cache, kFileOrder});
     for (std::int64_t i = 0; i < dataset->size(); ++i) dataset->load(i, 1, kShape, 1);
     _exit(0);
   }
@@ -210,7 +210,7 @@ TEST_F(PackedCacheTest, AFullDiskCostsTheCacheNotTheSweep) {
   EXPECT_THAT(chunk.stats.cache_problem, HasSubstr("cannot be written"));
   EXPECT_EQ(cache_file(), "");
   // The file is there, and the disk fills up while it is filled.
-  const auto dataset = open_dataset({"image_folder", images(), "", cache()});
+  const auto dataset = open_dataset({"image_folder", images(), "", cache(), kFileOrder});
   dataset->load(0, 1, kShape, 1);
   chunk = load_limited(8192 + 10 * 64 * 64 * 3 + 100);
   EXPECT_EQ(chunk.pixels, expected_);

@@ -19,7 +19,7 @@ class ImageFolderTest : public ::testing::Test {
   void add(const std::string& name) const { folder_.add_picture("rgb.png", "val/" + name); }
   std::string labels(const std::string& text) const { return folder_.write("labels.txt", text); }
   std::unique_ptr<Dataset> open(const std::string& labels = "") const {
-    return open_dataset({"image_folder", images(), labels, "none"});
+    return open_dataset({"image_folder", images(), labels, "none", kFileOrder});
   }
   std::string list_error(const std::string& labels = "") const {
     return error_of([&] { list_pictures(images(), labels); });

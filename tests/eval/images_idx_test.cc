@@ -100,8 +100,8 @@ class IdxDatasetTest : public ::testing::Test {
 };
 
 TEST_F(IdxDatasetTest, LoadsARangeWithItsLabels) {
-  const auto dataset =
-      open_dataset({"idx", write("i", idx({6, 2, 3}, 36)), write("l", idx({6}, 6)), ""});
+  const auto dataset = open_dataset(
+      {"idx", write("i", idx({6, 2, 3}, 36)), write("l", idx({6}, 6)), "", kFileOrder});
   EXPECT_EQ(dataset->size(), 6);
   EXPECT_EQ(dataset->num_classes(), 6);
   const ImageChunk chunk = dataset->load(2, 3, {1, 2, 3}, 2);
@@ -113,8 +113,8 @@ TEST_F(IdxDatasetTest, LoadsARangeWithItsLabels) {
 }
 
 TEST_F(IdxDatasetTest, RefusesWhatItCannotGive) {
-  const auto dataset =
-      open_dataset({"idx", write("i", idx({6, 2, 3}, 36)), write("l", idx({6}, 6)), ""});
+  const auto dataset = open_dataset(
+      {"idx", write("i", idx({6, 2, 3}, 36)), write("l", idx({6}, 6)), "", kFileOrder});
   EXPECT_THAT(error_of([&] { dataset->load(0, 7, {1, 2, 3}, 1); }), HasSubstr("it has 6"));
   EXPECT_THAT(error_of([&] { dataset->load(-1, 1, {1, 2, 3}, 1); }), HasSubstr("it has 6"));
   EXPECT_THAT(error_of([&] { dataset->load(7, 0, {1, 2, 3}, 1); }), HasSubstr("it has 6"));
@@ -159,6 +159,33 @@ TEST_F(IdxDatasetTest, FingerprintIsOfTheContentNotOfItsCompression) {
   EXPECT_NE(fingerprint(write("i", idx({6, 2, 3}, 36)), write("l2", labels)), first);
 }
 
+TEST_F(IdxDatasetTest, RandomOrderKeepsImageAndLabelTogether) {
+  const std::string images = write("i", idx({6, 2, 3}, 36));
+  const std::string labels = write("l", idx({6}, 6));
+  const auto files = open_dataset({"idx", images, labels, "", kFileOrder});
+  const auto shuffled = open_dataset({"idx", images, labels, ""});
+  EXPECT_NE(shuffled->fingerprint(), files->fingerprint());
+  const ImageChunk one = files->load(0, 6, {1, 2, 3}, 1);
+  const ImageChunk other = shuffled->load(0, 6, {1, 2, 3}, 1);
+  EXPECT_NE(other.labels, one.labels);
+  for (std::size_t i = 0; i < 6; ++i) {
+    const auto label = static_cast<std::size_t>(other.labels[i]);  // the image's place in the file
+    for (std::size_t pixel = 0; pixel < 6; ++pixel)
+      EXPECT_EQ(other.pixels[6 * i + pixel], one.pixels[6 * label + pixel]);
+  }
+}
+
+TEST(ImageOrderTest, IsAPermutationThatNeverChanges) {
+  std::vector<std::int64_t> order = image_order(kRandomOrder, 50000);
+  // Results are stored by position: another shuffle needs another order_tag().
+  EXPECT_EQ(std::vector<std::int64_t>(order.begin(), order.begin() + 3),
+            (std::vector<std::int64_t>{42463, 1620, 36261}));
+  std::sort(order.begin(), order.end());
+  EXPECT_EQ(order, image_order(kFileOrder, 50000));
+  EXPECT_TRUE(image_order(kRandomOrder, 0).empty());
+  EXPECT_THAT(error_of([] { image_order("sorted", 3); }), HasSubstr("\"files\""));
+}
+
 TEST_F(IdxDatasetTest, FashionMnistIsFoundInTheCacheFolderFirst) {
   std::filesystem::create_directories(folder_.path() + "/squant-sweep/fashion-mnist");
   write("squant-sweep/fashion-mnist/t10k-images-idx3-ubyte.gz", gzip(idx({2, 28, 28}, 2 * 784)));
@@ -180,7 +207,7 @@ TEST(FashionMnistTest, TheTestImagesAreThePublishedOnes) {
         << error;
     GTEST_SKIP() << "needs Debian's package dataset-fashion-mnist";
   }
-  const auto dataset = open_dataset({"fashion-mnist", "test", "", ""});
+  const auto dataset = open_dataset({"fashion-mnist", "test", "", "", kFileOrder});
   ASSERT_EQ(dataset->size(), 10000);
   EXPECT_EQ(dataset->num_classes(), 10);
   const ImageChunk chunk = dataset->load(0, 10000, {1, 28, 28}, 1);

@@ -52,6 +52,7 @@ const Material* material() {
     spec.format = "image_folder";
     spec.images = data / "imagenet-sample";
     spec.labels = data / "imagenet_synsets.txt";
+    spec.order = kFileOrder;  // that of the reference
     spec.cache = testing::TempDir() + "squant-photographs-cache";
     result->photographs =
         open_dataset(spec)->load(0, kNumPhotographs, result->model.info->input, 2);

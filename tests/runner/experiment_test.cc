@@ -56,7 +56,8 @@ TEST(ExperimentTest, ReadsAWholeFile) {
     "$schema": "experiment.schema.json",
     "name": "all keys", "description": "text",
     "datasets": {"a": {"format": "idx", "images": "${SQUANT_TEST_FOLDER}/i", "labels": "l", "num_images": 7, "chunk": 3},
-                 "b": {"format": "image_folder", "images": "../b", "labels": "/l", "cache": "c"}},
+                 "b": {"format": "image_folder", "images": "../b", "labels": "/l", "cache": "c",
+                       "order": "files"}},
     "checkpoints": {"fmnist_resnet": "nets/r.safetensors"},
     "reference": "ref.json", "tolerance": 0.5, "measure": "evaluate", "repeats": 3,
     "settings": {"mode": "squant-k", "rounding": "paper", "sigma": {"4": 11.5}, "calibration_images": 32, "engine": "simulated"},
@@ -77,6 +78,8 @@ TEST(ExperimentTest, ReadsAWholeFile) {
   EXPECT_EQ(e.datasets[1].spec.images, "b");
   EXPECT_EQ(e.datasets[1].spec.labels, "/l");
   EXPECT_EQ(e.datasets[1].spec.cache, "dir/c");
+  EXPECT_EQ(e.datasets[0].spec.order, "random");
+  EXPECT_EQ(e.datasets[1].spec.order, "files");
   EXPECT_EQ(e.checkpoints.at("fmnist_resnet").path, "dir/nets/r.safetensors");
   EXPECT_EQ(e.reference->path, "dir/ref.json");
   EXPECT_EQ(e.tolerance, 0.5);

@@ -120,6 +120,7 @@ TEST(MessagesTest, TasksAndTheRestComeBackAsTheyWere) {
   EXPECT_EQ(tile.first, 500);
   EXPECT_EQ(tile.jobs, (std::vector<int>{3, 1, 2}));
   EXPECT_EQ(round_trip(DatasetInfo{2, {"idx", "i", "l", "c"}}).spec.labels, "l");
+  EXPECT_EQ(round_trip(DatasetInfo{2, {"idx", "i", "l", "c", "files"}}).spec.order, "files");
   EXPECT_TRUE(round_trip(Leave{true, "done"}).abort_follows);
   round_trip(Ack{});
   round_trip(Farewell{});

@@ -28,7 +28,7 @@ expected=$(digests "$scratch/whole.sqlite")
 setsid bash -c "$(declare -f sweep); mpiexec='$mpiexec' build='$build' source='$source'
   sweep '$scratch/killed.sqlite' '$scratch/cache2' '$scratch/killed.log'" &
 group=$!
-for _ in $(seq 1200); do
+for _ in $(seq 6000); do
   [ "$(num_tiles "$scratch/killed.sqlite")" -ge 4 ] && break
   sleep 0.05
 done
