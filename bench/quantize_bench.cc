@@ -1,5 +1,6 @@
 // How long SQuant takes for a network's weights, beside a memcpy of the same weights (4 bytes read
-// and 4 written per weight) by the same threads in the same run: counter `x_memcpy`.
+// and 4 written per weight) by the same threads in the same run: counter `x_memcpy`. Both find in
+// the caches what fits there; in the rows named "cold" both find nothing there.
 #include <benchmark/benchmark.h>
 #include <omp.h>
 
@@ -113,25 +114,35 @@ double median(std::vector<double> values) {
   return *middle;
 }
 
-// Seconds that the second of two calls takes: the first brings back what the caches can hold.
+// Reads and writes more than the caches hold.
+void empty_caches() {
+  static std::vector<std::int64_t> other(std::size_t{16} << 20);
+  for (std::int64_t& value : other) ++value;
+  benchmark::ClobberMemory();
+}
+
+enum class Caches : std::uint8_t { kWarm, kCold };
+
+// Seconds that a call takes, after another one that brought back what the caches can hold, or after
+// they were emptied.
 template <class Call>
-double time_warm(Call call) {
-  call();
+double time_call(Caches caches, Call call) {
+  caches == Caches::kWarm ? call() : empty_caches();
   const auto begin = std::chrono::steady_clock::now();
   call();
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
 void quantize(benchmark::State& state, const std::vector<WeightShape>& shapes,
-              const quant::SquantOptions& options, Simd simd) {
+              const quant::SquantOptions& options, Simd simd, Caches caches) {
   Network network(shapes);
   const int num_threads = options.num_threads > 0 ? options.num_threads : omp_get_max_threads();
   std::vector<double> quantize_s;
   std::vector<double> memcpy_s;
   for ([[maybe_unused]] auto _ : state) {
-    memcpy_s.push_back(time_warm([&] { network.copy_weights(num_threads); }));
+    memcpy_s.push_back(time_call(caches, [&] { network.copy_weights(num_threads); }));
     quantize_s.push_back(
-        time_warm([&] { quant::squant_cpu_simd(network.tensors(), options, simd); }));
+        time_call(caches, [&] { quant::squant_cpu_simd(network.tensors(), options, simd); }));
     state.SetIterationTime(quantize_s.back());
   }
   state.counters["median_us"] = median(quantize_s) * 1e6;
@@ -143,9 +154,10 @@ void quantize(benchmark::State& state, const std::vector<WeightShape>& shapes,
 }
 
 void add(const std::string& name, const std::vector<WeightShape>& shapes,
-         const quant::SquantOptions& options, Simd simd) {
+         const quant::SquantOptions& options, Simd simd, Caches caches = Caches::kWarm) {
   benchmark::RegisterBenchmark(
-      name.c_str(), [=](benchmark::State& state) { quantize(state, shapes, options, simd); })
+      name.c_str(),
+      [=](benchmark::State& state) { quantize(state, shapes, options, simd, caches); })
       ->UseManualTime()
       ->Unit(benchmark::kMillisecond);
 }
@@ -164,6 +176,7 @@ int run(int argc, char** argv) {
       add(front + quant::mode_name(mode), network.shapes, {.bits = 4, .mode = mode}, best);
     }
     add(front + "squant/paper", network.shapes, {.bits = 4, .rounding = Rounding::kPaper}, best);
+    add(front + "squant/cold", network.shapes, {.bits = 4}, best, Caches::kCold);
     add(front + "squant/one_thread", network.shapes, {.bits = 4, .num_threads = 1}, best);
     for (const Simd simd : {Simd::kAvx2, Simd::k128, Simd::kScalar}) {
       const bool available = simd == Simd::kScalar || quant::lane_loops(simd) != nullptr;

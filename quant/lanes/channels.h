@@ -45,8 +45,9 @@ class ChannelFix {
   }
 
  private:
-  // Up to so many elements are flipped without a branch that depends on their number.
-  static constexpr std::int64_t kFewElements = 256;
+  // Up to so many elements are flipped without a branch that depends on their number: worth a pass
+  // over them where narrowing a vector of codes is one instruction.
+  static constexpr std::int64_t kFewElements = kLanes == 16 ? 256 : 0;
   // Up to so many candidates are ranked by comparing all with all.
   static constexpr int kRanked = 16;
 
@@ -79,7 +80,7 @@ class ChannelFix {
 
   SQ_HOST_DEVICE std::int64_t append(std::int64_t found, std::int64_t at, std::uint32_t mask,
                                      Ints priority) {
-#if defined(__AVX512F__) && SQ_LANES == 16
+#if SQ_HAS_COMPRESS
     if (size_ > kFewElements && mask == 0) return found;
     const Ints places = lane_numbers() + static_cast<std::int32_t>(at);
     store(places_ + found, compress(places, mask));

@@ -129,12 +129,38 @@ SQ_HOST_DEVICE std::uint32_t mask_differing(Bytes bytes, std::int8_t value) {
 }
 
 #if defined(__AVX512F__) && SQ_LANES == 16
-// The lanes whose bit is set, in front, and zeros behind them.
+#define SQ_HAS_COMPRESS 1
+// The lanes whose bit is set, in front; what stands behind them is not specified.
 SQ_HOST_DEVICE Ints compress(Ints from, std::uint32_t mask) {
   const __m512i to =
       _mm512_maskz_compress_epi32(static_cast<__mmask16>(mask), load_as<__m512i>(&from));
   return load_as<Ints>(&to);
 }
+#elif defined(__AVX2__) && SQ_LANES == 8
+#define SQ_HAS_COMPRESS 1
+// For each mask the numbers of the lanes whose bit is set, a byte each, the first one lowest.
+struct SetLanes {
+  std::uint64_t of_mask[256];
+};
+constexpr SetLanes make_set_lanes() {
+  SetLanes lanes{};
+  for (std::uint32_t mask = 0; mask < 256; ++mask) {
+    int found = 0;
+    for (std::uint32_t lane = 0; lane < 8; ++lane) {
+      if ((mask >> lane & 1) != 0) lanes.of_mask[mask] |= std::uint64_t{lane} << (8 * found++);
+    }
+  }
+  return lanes;
+}
+constexpr SetLanes kSetLanes = make_set_lanes();
+SQ_HOST_DEVICE Ints compress(Ints from, std::uint32_t mask) {
+  const __m128i bytes = _mm_cvtsi64_si128(static_cast<std::int64_t>(kSetLanes.of_mask[mask]));
+  const __m256i to =
+      _mm256_permutevar8x32_epi32(load_as<__m256i>(&from), _mm256_cvtepu8_epi32(bytes));
+  return load_as<Ints>(&to);
+}
+#else
+#define SQ_HAS_COMPRESS 0
 #endif
 
 // Lane l gets lane l xor kDistance.
