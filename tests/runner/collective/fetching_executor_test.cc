@@ -75,10 +75,13 @@ class FetchingExecutorTest : public testing::Test {
     for (const eval::Job& one : jobs) work.jobs.push_back({one, {}});
     return work;
   }
+  void step_root() {
+    while (const auto envelope = root_end_->receive()) root_->receive(*envelope, now_);
+    for (Delivery& one : root_->step(now_)) heard_.push_back(std::move(one));
+  }
   std::optional<WorkResult> run() {
     for (int i = 0; i < 100; ++i, now_ += 0.01) {
-      while (const auto envelope = root_end_->receive()) root_->receive(*envelope, now_);
-      for (Delivery& one : root_->step(now_)) heard_.push_back(std::move(one));
+      step_root();
       while (const auto envelope = worker_end_->receive()) executor_->receive(*envelope, now_);
       executor_->step(now_);
       if (auto result = executor_->poll()) return result;
@@ -134,6 +137,7 @@ TEST_F(FetchingExecutorTest, ASecondPieceOfWorkAndALaterSweepAskForNothing) {
   executor_->start(PreparationWork{job(file), 0});
   ASSERT_TRUE(run());
   const auto received = [&] {
+    step_root();
     std::int64_t bytes = 0;
     for (const Delivery& one : heard_) bytes += one.bytes;
     return bytes;
