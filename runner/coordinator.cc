@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 #include "eval/models/models.h"
+#include "runner/options.h"
 #include "runner/provenance.h"
 
 namespace squant::runner {
@@ -29,6 +30,7 @@ bool Coordinator::step(double now) {
     active = true;
     receive(*envelope);
   }
+  note_deliveries();
   if (!scheduler_ || ending_) return active;
   // After what arrived: a coordinator that was held up must not take its workers for dead.
   if (now_ - last_tick_ >= kTickInterval || finished_) {
@@ -70,6 +72,7 @@ void Coordinator::begin(results::Store& store, const Plan& plan,
                                                            : RowView::State::kSkipped;
     if (found.to_run && found.prepared) job.row.state = RowView::State::kPrepared;
   }
+  offer_checkpoints(inventory);
   build_scheduler(inventory);
   for (const auto& [worker, info] : workers_) {
     if (!info.refused) join(worker);
@@ -175,6 +178,7 @@ SweepView Coordinator::view(double now) const {
 // --- messages
 
 void Coordinator::receive(const Envelope& envelope) {
+  if (is_frame(envelope.bytes)) return receive_frame(envelope);
   const Message message = decode(envelope.bytes);
   std::visit([&](const auto& one) { on(envelope.source, one); }, message);
 }
@@ -354,6 +358,7 @@ void Coordinator::obey(const GiveUp& command, const Arrived& arrived) {
 }
 
 void Coordinator::obey(const DropWorker& command, const Arrived&) {
+  if (options_.files != nullptr) options_.files->lost(command.worker, now_);
   if (command.for_good) {
     say_(worker_name(command.worker) + " is not used any more: " + command.why);
     send(command.worker, Leave{false, command.why});
@@ -382,6 +387,46 @@ void Coordinator::fail_job(int job, int worker, const std::string& reason,
   say_("FAILED " + label(job) + ": " + reason + " (" + worker_name(worker) + ")");
   const std::string& identity = plan_->jobs[static_cast<std::size_t>(job)].row.identity;
   queue_->add(results::FailureRow{identity, run_id_, worker, reason, log_tail, utc_now()});
+}
+
+// --- checkpoints for nodes that lack them
+
+void Coordinator::offer_checkpoints(const std::vector<JobInventory>& inventory) {
+  if (options_.files == nullptr) return;
+  std::set<std::string> offered;
+  for (std::size_t job = 0; job < plan_->jobs.size(); ++job) {
+    const eval::Job& spec = plan_->jobs[job].job;
+    if (!inventory[job].to_run || !offered.insert(spec.checkpoint_sha256).second) continue;
+    tally_.name(spec.checkpoint_sha256, spec.checkpoint);
+    options_.files->begin({spec.checkpoint, spec.checkpoint_sha256}, now_);
+  }
+}
+
+void Coordinator::receive_frame(const Envelope& envelope) {
+  if (options_.files == nullptr) return;
+  if (!std::exchange(broadcast_said_, true)) {
+    std::vector<MemberFacts> members;
+    for (const auto& [rank, worker] : workers_) {
+      const Hello& hello = worker.hello;
+      members.push_back({rank, hello.host, hello.device, hello.device_uuid});
+    }
+    spdlog::info("checkpoints are broadcast {}",
+                 choose_collective(members, options_.broadcast, kNoNccl).why);
+  }
+  options_.files->receive(envelope, now_);
+}
+
+void Coordinator::note_deliveries() {
+  if (options_.files == nullptr) return;
+  for (const Delivery& one : options_.files->step(now_)) {
+    tally_.add(one, now_);
+    if (!one.error.empty()) {
+      spdlog::warn("checkpoint {}: {}", one.sha256, one.error);
+    } else if (one.bytes > 0) {
+      spdlog::info("{} has checkpoint {}: {} bytes in {:.2f} s", worker_name(one.rank), one.sha256,
+                   one.bytes, one.seconds);
+    }
+  }
 }
 
 // --- the database

@@ -16,6 +16,9 @@
 
 #include "results/store.h"
 #include "runner/answers.h"
+#include "runner/collective/broadcast_tally.h"
+#include "runner/collective/choose.h"
+#include "runner/collective/collective_mpi.h"
 #include "runner/inventory.h"
 #include "runner/messages.h"
 #include "runner/plan.h"
@@ -32,6 +35,8 @@ struct CoordinatorOptions {
   double store_retry_s = 2;       // between tries to write a database that is full
   double store_patience_s = 300;  // after which the sweep gives up on it
   double store_heartbeat_s = 10;
+  MpiCollective* files = nullptr;  // gives workers the checkpoints they lack; null: nothing does
+  Broadcast broadcast = Broadcast::kAuto;
 };
 
 // Why a sweep ended.
@@ -68,6 +73,8 @@ class Coordinator {
   const std::string& store_problem() const { return store_problem_; }
   std::vector<std::string> unsaved() const;  // what the database did not take, a line each
   SweepView view(double now) const;
+  // What of the checkpoints went to other nodes, a line each.
+  std::vector<std::string> broadcasts() const { return tally_.lines(); }
   // Measured in this run.
   std::int64_t evaluations() const { return evaluations_; }
   std::int64_t num_broken_images() const { return static_cast<std::int64_t>(broken_.size()); }
@@ -126,6 +133,9 @@ class Coordinator {
   void tell_job(int worker, int job);
   void tell_dataset(int worker, int dataset);
   void send(int worker, const Message& message) { transport_.send(worker, encode(message)); }
+  void offer_checkpoints(const std::vector<JobInventory>& inventory);
+  void receive_frame(const Envelope& envelope);
+  void note_deliveries();
   void store_pending();
   void store_heartbeat();
   void fail_job(int job, int worker, const std::string& reason, const std::string& log_tail);
@@ -164,6 +174,8 @@ class Coordinator {
       recent_;  // evaluations by time of arrival, of the last minute
   std::set<std::string> broken_;
   std::set<int> lost_;
+  BroadcastTally tally_;
+  bool broadcast_said_ = false;
   int num_farewells_ = 0;
   std::optional<FinishReason> finished_;
   std::optional<Ending> ending_;

@@ -31,6 +31,7 @@ int run(int argc, char** argv) {
   const Options& options = *parsed.options;
   try {
     resolve_device(options.device);
+    check_broadcast(options);
     set_up_logging(options, launch.rank);
   } catch (const std::invalid_argument& error) {
     return end_early(launch.rank, kExitWrongUse, "",

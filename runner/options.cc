@@ -4,6 +4,7 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "runner/collective/choose.h"
 #include "runner/provenance.h"
 
 namespace squant::runner {
@@ -77,6 +78,13 @@ void add_options(CLI::App& app, Options& options) {
   app.add_flag("--repeat-slow-tiles", options.repeat_slow_tiles,
                "At the end idle workers repeat what others still compute; the first answer counts");
 
+  app.add_option("--broadcast", options.broadcast,
+                 "How checkpoints reach nodes that lack them (docs/broadcast.md); mpi: also nodes "
+                 "that have them")
+      ->check(CLI::IsMember({"auto", "nccl", "mpi", "off"}))
+      ->type_name("auto|nccl|mpi|off")
+      ->capture_default_str();
+
   CLI::Option* quiet =
       app.add_flag("--quiet", options.quiet, "Prints errors and the final table alone");
   app.add_flag("--verbose", options.verbose, "Prints what the program logs")->excludes(quiet);
@@ -121,6 +129,12 @@ std::string resolve_device(const std::string& device) {
   throw std::invalid_argument(
       "--device " + device +
       ": this build has no engine for it; it evaluates on the CPU (--device cpu)");
+}
+
+void check_broadcast(const Options& options) {
+  const MemberFacts any{
+      .rank = 1, .host = "", .device = resolve_device(options.device), .device_uuid = "any"};
+  choose_collective({any}, broadcast_from(options.broadcast), kNoNccl);
 }
 
 }  // namespace squant::runner

@@ -30,6 +30,7 @@ struct Options {
   double time_budget_s = 0;  // 0: none
   double worker_timeout_s = 60;
   bool repeat_slow_tiles = false;
+  std::string broadcast = "auto";
 };
 
 struct ParsedOptions {
@@ -44,5 +45,10 @@ ParsedOptions parse_options(const std::vector<std::string>& arguments);
 // "auto" and "cpu" give "cpu". Throws std::invalid_argument for a device that this program cannot
 // compute on.
 std::string resolve_device(const std::string& device);
+
+// Why no worker of this program uses NCCL; empty: they can.
+inline constexpr const char* kNoNccl = "the workers of this program do not connect over NCCL yet";
+// Throws std::invalid_argument where --broadcast asks for what cannot be.
+void check_broadcast(const Options& options);
 
 }  // namespace squant::runner

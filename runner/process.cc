@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <utility>
 
+#include "runner/collective/choose.h"
 #include "runner/cores.h"
 #include "runner/logging.h"
 #include "runner/provenance.h"
@@ -36,6 +37,13 @@ void catch_signal(int signal, void (*handler)(int)) {
 
 double heartbeat_s(const Options& options) {
   return std::clamp(options.worker_timeout_s / 10, 0.1, 5.0);
+}
+
+std::optional<FetchingExecutor> fetching_executor(TaskExecutor& inner, MpiCollective* collective,
+                                                  const Options& options) {
+  if (collective == nullptr) return std::nullopt;
+  const bool always = broadcast_from(options.broadcast) != Broadcast::kAuto;
+  return std::optional<FetchingExecutor>(std::in_place, inner, *collective, always);
 }
 
 }  // namespace
@@ -86,17 +94,32 @@ Rank join_ranks(const Options& options, int* argc, char*** argv) {
   return rank;
 }
 
+std::unique_ptr<MpiCollective> join_collective(const Rank& rank, const Options& options) {
+  if (!rank.mpi || rank.size == 1 || broadcast_from(options.broadcast) == Broadcast::kOff)
+    return nullptr;
+  RelayOptions relay;
+  relay.silence_s = options.worker_timeout_s / 2;
+  return std::make_unique<MpiCollective>(
+      *rank.mpi,
+      MpiMember{
+          .rank = rank.rank, .root = 0, .host = host_name(), .cache = checkpoint_cache_folder()},
+      relay);
+}
+
 LocalWorker::LocalWorker(Transport& transport, const Rank& rank, const Options& options,
                          Waker& waker)
     : executor_(evaluator_function({.device = resolve_device(options.device),
                                     .num_threads = rank.num_threads,
                                     .batch_size = options.batch}),
                 &waker),
-      worker_(transport, executor_,
+      collective_(join_collective(rank, options)),
+      fetching_(fetching_executor(executor_, collective_.get(), options)),
+      worker_(transport, fetching_ ? static_cast<TaskExecutor&>(*fetching_) : executor_,
               hello_of_this_process(resolve_device(options.device), rank.num_threads, rank.note),
               {.coordinator = 0,
                .heartbeat_s = heartbeat_s(options),
                .patience_s = 5 * options.worker_timeout_s,
+               .files = fetching_ ? &*fetching_ : nullptr,
                .log_tail = log_tail}) {}
 
 int run_worker_rank(Rank& rank, const Options& options) {

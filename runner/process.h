@@ -3,9 +3,12 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "runner/collective/collective_mpi.h"
+#include "runner/collective/fetching_executor.h"
 #include "runner/executor.h"
 #include "runner/options.h"
 #include "runner/transport.h"
@@ -56,6 +59,10 @@ struct Rank {
 // Starts MPI where there is a launcher, and finds this rank's share of its host. Collective.
 Rank join_ranks(const Options& options, int* argc, char*** argv);
 
+// This rank's end of the distribution of checkpoints; none where it is switched off, or the process
+// is alone.
+std::unique_ptr<MpiCollective> join_collective(const Rank& rank, const Options& options);
+
 // A worker with its executor; `waker` is woken when work is done.
 class LocalWorker {
  public:
@@ -65,6 +72,8 @@ class LocalWorker {
 
  private:
   ThreadExecutor executor_;
+  std::unique_ptr<MpiCollective> collective_;
+  std::optional<FetchingExecutor> fetching_;
   Worker worker_;
 };
 

@@ -54,8 +54,10 @@ Planned make_planned(const Options& options) {
   return planned;
 }
 
-CoordinatorOptions coordinator_options(const Options& options) {
+CoordinatorOptions coordinator_options(const Options& options, MpiCollective* files) {
   CoordinatorOptions chosen;
+  chosen.files = files;
+  chosen.broadcast = broadcast_from(options.broadcast);
   chosen.program = program_version();
   chosen.scheduler.heartbeat_timeout_s = options.worker_timeout_s;
   chosen.scheduler.max_failures = options.max_failures;
@@ -85,8 +87,9 @@ class Sweep {
       worker_end_ = std::move(other);
       worker_ = std::make_unique<LocalWorker>(*worker_end_, rank_, options_, waker_);
     }
+    files_ = join_collective(rank_, options_);
     coordinator_.emplace(own_end_ ? static_cast<Transport&>(*own_end_) : *rank_.mpi,
-                         coordinator_options(options),
+                         coordinator_options(options, files_.get()),
                          [this](const std::string& text) { say_always(text); });
   }
 
@@ -331,6 +334,7 @@ class Sweep {
     if (coordinator_->num_broken_images() > 0) {
       say(plural(coordinator_->num_broken_images(), "broken image") + " counted as wrong");
     }
+    for (const std::string& line : coordinator_->broadcasts()) say(line);
     if (coordinator_->evaluations() > 0) {
       const double seconds = std::max(1e-3, seconds_since_start() - began_);
       say(plural(coordinator_->evaluations(), "evaluation") + " in " + duration_text(seconds) +
@@ -419,6 +423,7 @@ class Sweep {
   Pacer pacer_{kCoordinatorSleep};
   std::unique_ptr<LoopbackTransport> own_end_, worker_end_;
   std::unique_ptr<LocalWorker> worker_;
+  std::unique_ptr<MpiCollective> files_;
   std::optional<Coordinator> coordinator_;
   std::future<Planned> planning_;
   Planned planned_;

@@ -21,9 +21,14 @@ bool Worker::step(double now) {
     send(hello_);
   }
   bool active = false;
+  if (options_.files != nullptr) options_.files->step(now);
   while (const std::optional<Envelope> envelope = transport_.receive()) {
     active = true;
-    last_heard_ = now;
+    if (envelope->source == options_.coordinator) last_heard_ = now;
+    if (is_frame(envelope->bytes)) {
+      if (options_.files != nullptr) options_.files->receive(*envelope, now);
+      continue;
+    }
     std::visit([this](const auto& message) { on(message); }, decode(envelope->bytes));
     if (state_ != State::kWorking) return true;
   }

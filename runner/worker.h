@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "runner/collective/fetching_executor.h"
 #include "runner/executor.h"
 #include "runner/messages.h"
 #include "runner/transport.h"
@@ -19,6 +20,7 @@ struct WorkerOptions {
   double heartbeat_s = 2;
   double patience_s =
       300;  // without a word of the coordinator the worker ends: it must not hold a device for ever
+  FetchingExecutor* files = nullptr;      // gets checkpoints from other ranks; null: nothing does
   std::function<std::string()> log_tail;  // the last lines of the log, for a failure; may be empty
 };
 

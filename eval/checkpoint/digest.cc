@@ -51,6 +51,16 @@ std::string sha1_hex(std::span<const std::byte> bytes) {
   return digest.hex();
 }
 
+class Sha256::State : public Digest {
+ public:
+  State() : Digest(EVP_sha256()) {}
+};
+
+Sha256::Sha256() : state_(std::make_unique<State>()) {}
+Sha256::~Sha256() = default;
+void Sha256::update(const void* data, std::size_t size) { state_->update(data, size); }
+std::string Sha256::hex() { return state_->hex(); }
+
 std::string sha256_hex(const void* data, std::size_t size) {
   Digest digest(EVP_sha256());
   digest.update(data, size);

@@ -1,7 +1,9 @@
-// SHA-256 and SHA-1 of files and bytes. The SHA-256 functions are declared in checkpoint.h.
+// SHA-256 and SHA-1 of files and bytes. The SHA-256 functions of whole ones are declared in
+// checkpoint.h.
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <span>
 #include <string>
 
@@ -9,5 +11,18 @@ namespace squant::eval {
 
 // SHA-1 of bytes in memory, lower-case hex: only to recognise published files that are known by it.
 std::string sha1_hex(std::span<const std::byte> bytes);
+
+// SHA-256 of bytes that come piece by piece.
+class Sha256 {
+ public:
+  Sha256();
+  ~Sha256();
+  void update(const void* data, std::size_t size);
+  std::string hex();  // lower case; ends it
+
+ private:
+  class State;
+  std::unique_ptr<State> state_;
+};
 
 }  // namespace squant::eval

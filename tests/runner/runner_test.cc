@@ -42,6 +42,7 @@ TEST(OptionsTest, WrongUseEndsWithCodeTwoAndNamesTheOption) {
       {"a.json", "--device", "tpu"},
       {"a.json", "--time-budget", "-5"},
       {"a.json", "--quiet", "--verbose"},
+      {"a.json", "--broadcast", "tcp"},
       {"a.json", "--unknown"},
   };
   for (std::vector<std::string> arguments : wrong) {
@@ -51,6 +52,16 @@ TEST(OptionsTest, WrongUseEndsWithCodeTwoAndNamesTheOption) {
     EXPECT_EQ(parsed.exit_code, 2) << shell_line(arguments);
     EXPECT_THAT(parsed.err, testing::StartsWith("squant-sweep: ")) << shell_line(arguments);
   }
+}
+
+TEST(OptionsTest, BroadcastsOverNcclAreRefusedBetweenCpus) {
+  Options options;
+  for (const char* way : {"auto", "mpi", "off"}) {
+    options.broadcast = way;
+    EXPECT_NO_THROW(check_broadcast(options)) << way;
+  }
+  options.broadcast = "nccl";
+  EXPECT_THROW(check_broadcast(options), std::invalid_argument);
 }
 
 TEST(OptionsTest, HelpAndVersionAreNoErrors) {

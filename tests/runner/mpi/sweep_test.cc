@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "command.h"
+#include "eval/checkpoint/checkpoint.h"
 #include "eval/checkpoint/safetensors.h"
 #include "eval/models/models.h"
 #include "results/store.h"
@@ -22,6 +23,7 @@ namespace squant::runner {
 namespace {
 
 namespace fs = std::filesystem;
+using testing::ContainsRegex;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -355,6 +357,93 @@ TEST_F(SweepTest, ForceComputesAgainAndFindsTheSame) {
   ASSERT_EQ(second->wait(), 0) << second->output();
   EXPECT_THAT(second->output(), HasSubstr("200 evaluations in"));
   EXPECT_EQ(facts("forced.sqlite"), before);
+}
+
+// Each rank with a cache folder of its own is a node of its own. /proc/self/cwd/resnet.safetensors
+// is a path that rank 0 alone can see.
+class BroadcastTest : public SweepTest {
+ protected:
+  static std::vector<std::string> on_nodes(std::vector<std::string> arguments) {
+    const std::string script =
+        "node=$PWD/node$OMPI_COMM_WORLD_RANK; mkdir -p $node; export XDG_CACHE_HOME=$node; "
+        "test $OMPI_COMM_WORLD_RANK = 0 || cd $node; exec " +
+        std::string(SQUANT_BIN_DIR) + "/squant-sweep \"$@\"";
+    std::vector<std::string> line{
+        SQUANT_MPIEXEC, "--oversubscribe", "-np", "4", "sh", "-c", script, "sh"};
+    line.insert(line.end(), arguments.begin(), arguments.end());
+    return line;
+  }
+  static std::vector<std::string> hidden(const std::string& db, std::vector<std::string> more) {
+    std::vector<std::string> arguments =
+        sweep(db, {"--images", "300", "--only", "model=fmnist_resnet", "--set",
+                   "checkpoints.fmnist_resnet=/proc/self/cwd/resnet.safetensors", "--log-file",
+                   db + ".log"});
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return on_nodes(arguments);
+  }
+  static std::size_t copies() {
+    std::size_t found = 0;
+    for (int rank = 0; rank < 4; ++rank) {
+      const fs::path cache =
+          folder() / ("node" + std::to_string(rank)) / "squant-sweep" / "checkpoints";
+      std::error_code error;
+      for (const auto& entry : fs::directory_iterator(cache, error)) {
+        ++found;
+        EXPECT_EQ(eval::sha256_file(entry.path()), entry.path().filename());
+      }
+    }
+    return found;
+  }
+  void SetUp() override {
+    for (int rank = 0; rank < 4; ++rank) {
+      fs::remove_all(folder() / ("node" + std::to_string(rank)));
+    }
+  }
+  static std::string log(const std::string& db) {
+    std::ifstream file(folder() / (db + ".log"));
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+};
+
+TEST_F(BroadcastTest, NodesThatLackTheCheckpointGetItAndGiveTheSameDigests) {
+  auto plain = start(3, sweep("seen.sqlite", {"--images", "300", "--only", "model=fmnist_resnet"}));
+  ASSERT_EQ(plain->wait(), 0) << plain->output();
+  EXPECT_THAT(plain->output(), Not(HasSubstr("MiB sent")));
+
+  Command command(hidden("hidden.sqlite", {}), folder(), "hidden");
+  ASSERT_EQ(command.wait(), 0) << command.output();
+  EXPECT_THAT(command.output(), ContainsRegex("checkpoint resnet.safetensors: [0-9.]+ MiB sent to "
+                                              "[123] nodes? in [0-9.]+ s over MPI"));
+  EXPECT_THAT(log("hidden.sqlite"), HasSubstr("checkpoints are broadcast over MPI: rank "));
+  EXPECT_EQ(facts("hidden.sqlite"), facts("seen.sqlite"));
+  EXPECT_GE(copies(), 1U);
+
+  const std::size_t before = copies();
+  Command again(hidden("again.sqlite", {}), folder(), "again");
+  ASSERT_EQ(again.wait(), 0) << again.output();
+  EXPECT_EQ(facts("again.sqlite"), facts("seen.sqlite"));
+  EXPECT_GE(copies(), before);
+}
+
+TEST_F(BroadcastTest, ForcedItIsSentWhereThePathCouldBeReadToo) {
+  Command command(on_nodes(sweep("forced-mpi.sqlite", {"--images", "300", "--broadcast", "mpi"})),
+                  folder(), "forced-mpi");
+  ASSERT_EQ(command.wait(), 0) << command.output();
+  EXPECT_THAT(command.output(), HasSubstr("checkpoint mobilenet.safetensors: "));
+}
+
+TEST_F(BroadcastTest, SwitchedOffTheJobFailsAndNamesThePath) {
+  Command command(hidden("off.sqlite", {"--broadcast", "off"}), folder(), "off");
+  EXPECT_EQ(command.wait(), 1) << command.output();
+  EXPECT_THAT(command.output(), HasSubstr("/proc/self/cwd/resnet.safetensors"));
+  EXPECT_EQ(copies(), 0U);
+}
+
+TEST_F(BroadcastTest, NcclBetweenCpusIsWrongUse) {
+  auto command = start(2, sweep("never.sqlite", {"--broadcast", "nccl"}));
+  EXPECT_EQ(command->wait(), 2);
+  EXPECT_EQ(count(command->output(), "--broadcast nccl: rank 1 computes on the CPU"), 1U)
+      << command->output();
 }
 
 TEST_F(SweepTest, OutputThatGoesToAFileHasNoEscapeCodes) {

@@ -1,0 +1,42 @@
+// Collective over NCCL: from the root's disk through its GPU to all other GPUs of the group.
+//
+// For the processes that own GPUs, never for a rank of MPI itself. A communicator is made once,
+// with the first file. A dead peer makes a collective hang for ever, so whatever is not done within
+// the deadline is aborted (ncclCommAbort); as an aborted collective leaves half-written buffers,
+// every member checks the SHA-256 of what it got. NCCL does not say who died: after one failure the
+// group is of no use any more, every later file fails at once, and the caller takes MPI, or the
+// file.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runner/collective/collective.h"
+
+namespace squant::runner {
+
+using NcclId = std::array<std::uint8_t, 128>;  // of a communicator: made by one member, sent to all
+
+struct NcclGroup {
+  int rank = 0;
+  int root = 0;
+  std::vector<std::string> hosts;  // of all members, by rank; no GPU twice
+  int device = 0;                  // CUDA's number of this member's GPU
+  NcclId id{};
+  double deadline_s = 120;  // for making the communicator, and again for each file
+};
+
+// Whether this program was built with NCCL. If not, the two below throw std::runtime_error.
+bool has_nccl();
+
+// Throws std::runtime_error with NCCL's text.
+NcclId make_nccl_id();
+
+// `cache`: folder for what arrives (node_cache.h). Starts a thread that does the work. Errors, also
+// of a missing device, are in the deliveries.
+std::unique_ptr<Collective> make_nccl_collective(const NcclGroup& group, const std::string& cache);
+
+}  // namespace squant::runner
