@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <limits>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -17,6 +16,7 @@
 #include "eval/checkpoint/quote.h"
 #include "eval/checkpoint/safetensors_writer.h"
 #include "eval/checkpoint/tensor_file.h"
+#include "eval/export/layer_errors.h"
 #include "eval/export/quantize_plan.h"
 #include "eval/export/quantizer.h"
 #include "eval/export/source_digest.h"
@@ -41,7 +41,7 @@ fs::path resolve_output(const std::string& output) {
   std::error_code error;
   fs::path path = output;
   if (fs::is_symlink(path, error)) path = fs::weakly_canonical(path, error);
-  if (error || !path.has_filename()) fail(quote(output), "is no name of a file to write");
+  if (!path.has_filename()) fail(quote(output), "is no name of a file to write");
   const fs::path folder = path.has_parent_path() ? path.parent_path() : ".";
   if (!fs::is_directory(folder, error))
     fail(output, "cannot be written: there is no folder " + folder.string());
@@ -94,35 +94,6 @@ std::map<std::string, std::string> output_metadata(const TensorFile& input,
   return metadata;
 }
 
-struct Energy {
-  double signal = 0;
-  double noise = 0;
-};
-
-// Of one chunk, whatever the number of threads.
-Energy energy_of(std::span<const float> weights, std::span<const float> restored,
-                 std::int64_t num_rows) {
-  const std::size_t row_size = weights.size() / static_cast<std::size_t>(num_rows);
-  std::vector<Energy> rows(static_cast<std::size_t>(num_rows));
-#pragma omp parallel for schedule(static)
-  for (std::size_t row = 0; row < rows.size(); ++row) {
-    Energy sum;
-    for (std::size_t i = row * row_size; i < (row + 1) * row_size; ++i) {
-      const double weight = weights[i];
-      const double error = weight - restored[i];
-      sum.signal += weight * weight;
-      sum.noise += error * error;
-    }
-    rows[row] = sum;
-  }
-  Energy total;
-  for (const Energy& row : rows) {
-    total.signal += row.signal;
-    total.noise += row.noise;
-  }
-  return total;
-}
-
 // The first `count` elements of a buffer that never shrinks.
 template <typename T>
 std::span<T> reserve(std::vector<T>& buffer, std::int64_t count) {
@@ -152,27 +123,15 @@ class Export {
 
   QuantizedLayer quantize(std::size_t index) {
     const StoredTensor& tensor = input_.tensors()[index];
-    quant::SquantErrors errors;
-    Energy energy;
+    LayerErrors errors(request_.options);
     for_each_chunk(tensor, [&](std::int64_t first_row, std::int64_t num_rows) {
       const quant::SquantTensor chunk = quantize_rows(index, first_row, num_rows);
-      const quant::SquantErrors more = quant::squant_errors(chunk, request_.options);
-      errors.squared += more.squared;
-      errors.max_kernel = std::max(errors.max_kernel, more.max_kernel);
-      errors.max_channel = std::max(errors.max_channel, more.max_channel);
-      const std::span<const float> restored = write(chunk);
-      const Energy here = energy_of({chunk.weights, restored.size()}, restored, num_rows);
-      energy.signal += here.signal;
-      energy.noise += here.noise;
+      errors.add(chunk);
+      write(chunk);
     });
-    return {tensor.name,
-            std::string(tensor.type.dtype),
-            tensor.shape,
-            std::sqrt(errors.squared / static_cast<double>(tensor.count)),
-            errors.max_kernel,
-            errors.max_channel,
-            energy.noise == 0 ? std::numeric_limits<double>::infinity()
-                              : 10 * std::log10(energy.signal / energy.noise)};
+    return {tensor.name,        std::string(tensor.type.dtype), tensor.shape,
+            errors.rms_error(), errors.max_kernel_error(),      errors.max_channel_error(),
+            errors.sqnr_db()};
   }
 
  private:
@@ -193,21 +152,31 @@ class Export {
     }
   }
 
-  // The rows as a tensor of their own, in the buffers.
+  // In the input's bytes, where it has such floats, or widened into the buffer.
+  const float* floats(const StoredTensor& tensor, std::span<const std::byte> bytes,
+                      std::int64_t count) {
+    if (tensor.type.kind == ElementKind::kFloat32 &&
+        reinterpret_cast<std::uintptr_t>(bytes.data()) % alignof(float) == 0) {
+      return reinterpret_cast<const float*>(bytes.data());
+    }
+    const std::span<float> weights = reserve(weights_, count);
+    to_float32(tensor.type.kind, bytes.data(), count, weights.data());
+    return weights.data();
+  }
+
+  // The rows as a tensor of their own; its outputs are the buffers.
   quant::SquantTensor quantize_rows(std::size_t index, std::int64_t first_row,
                                     std::int64_t num_rows) {
     const StoredTensor& tensor = input_.tensors()[index];
     quant::WeightShape shape = quant::weight_shape(tensor.shape, tensor.name);
     shape.out = num_rows;
-    const std::span<float> weights = reserve(weights_, shape.size());
-    to_float32(tensor.type.kind, input_.rows(index, first_row, num_rows).data(), shape.size(),
-               weights.data());
-    const quant::SquantTensor chunk{tensor.name,
-                                    shape,
-                                    weights.data(),
-                                    reserve(codes_, shape.size()).data(),
-                                    reserve(scale_, num_rows).data(),
-                                    reserve(zero_point_, num_rows).data()};
+    const quant::SquantTensor chunk{
+        tensor.name,
+        shape,
+        floats(tensor, input_.rows(index, first_row, num_rows), shape.size()),
+        reserve(codes_, shape.size()).data(),
+        reserve(scale_, num_rows).data(),
+        reserve(zero_point_, num_rows).data()};
     try {
       quantizer_.quantize(chunk);
     } catch (const std::invalid_argument&) {
@@ -240,21 +209,18 @@ class Export {
     }
   }
 
-  // Returns the restored weights.
-  std::span<const float> write(const quant::SquantTensor& chunk) {
-    const std::int64_t size = chunk.shape.size();
-    const std::span<float> restored = reserve(restored_, size);
-    quant::dequantize(chunk, restored.data());
+  void write(const quant::SquantTensor& chunk) {
     if (request_.dequantize) {
+      const std::span<float> restored = reserve(restored_, chunk.shape.size());
+      quant::dequantize(chunk, restored.data());
       output_.append(chunk.name, std::as_bytes(restored));
-      return restored;
+      return;
     }
+    const auto size = static_cast<std::size_t>(chunk.shape.size());
     const auto rows = static_cast<std::size_t>(chunk.shape.out);
-    output_.append(codes_name(chunk.name),
-                   std::as_bytes(std::span(chunk.codes, static_cast<std::size_t>(size))));
+    output_.append(codes_name(chunk.name), std::as_bytes(std::span(chunk.codes, size)));
     output_.append(scale_name(chunk.name), std::as_bytes(std::span(chunk.scale, rows)));
     output_.append(zero_point_name(chunk.name), std::as_bytes(std::span(chunk.zero_point, rows)));
-    return restored;
   }
 
   TensorFile& input_;
