@@ -5,12 +5,10 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <array>
 #include <chrono>
 #include <cmath>
 #include <csignal>
 #include <cstdio>
-#include <cstring>
 #include <iostream>
 #include <string>
 #include <system_error>
@@ -111,8 +109,11 @@ void set_up_signals() {
   std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes becomes an error of the write
   struct sigaction action {};
   action.sa_handler = on_fatal_signal;
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGBUS})
-    sigaction(signal, &action, nullptr);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGBUS}) {
+    struct sigaction before {};
+    sigaction(signal, nullptr, &before);
+    if (before.sa_handler != SIG_IGN) sigaction(signal, &action, nullptr);  // nohup stays nohup
+  }
 }
 
 // One line on the terminal, drawn over itself; nothing for what is done within half a second.

@@ -32,7 +32,7 @@ class NamePattern {
     }
   }
   bool finds(const std::string& name) {
-    const bool found = std::regex_search(name, regex_);
+    const bool found = search(name);
     ++(found ? num_found_ : num_others_);
     return found;
   }
@@ -44,6 +44,16 @@ class NamePattern {
   }
 
  private:
+  bool search(const std::string& name) const {
+    try {
+      return std::regex_search(name, regex_);
+    } catch (const std::regex_error& error) {  // too much to try
+      throw std::invalid_argument(std::string(option_) + " " + quote(text_) +
+                                  " is too complex for the name " + quote(name) + ": " +
+                                  error.what());
+    }
+  }
+
   const char* option_;
   std::string text_;
   std::regex regex_;

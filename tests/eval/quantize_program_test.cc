@@ -149,11 +149,10 @@ TEST_F(QuantizeProgramTest, DequantizedWeightsAreTheCodesRestoredAndAllElseIsCop
        {"module_old.pth", "module_zip.pth", "module_old_deflated.pth.zip", "half_zip.pth",
         "bfloat16_old.pth", "double_zip.pth", "views_old.pth", "data_parallel_zip.pth"}) {
     SCOPED_TRACE(name);
-    const std::vector<std::string> flags = {"--include", "weight"};
-    const bool all = std::string_view(name).starts_with("module");
+    const bool is_network = std::string_view(name).starts_with("module");
     const fs::path in = kCheckpoints / name;
     const fs::path codes_path = folder_ / "codes.safetensors";
-    std::vector<std::string> include = {"--include", all ? "weight$" : "."};
+    std::vector<std::string> include = {"--include", is_network ? "weight$" : "."};
     ASSERT_EQ(run(in, codes_path, include), 0) << printed_;
     include.emplace_back("--dequantize");
     ASSERT_EQ(run(in, out_, include), 0) << printed_;
@@ -396,6 +395,15 @@ TEST_F(QuantizeProgramTest, SignalsLeaveNothingBehind) {
     EXPECT_EQ(command.wait(), 128 + signal) << command.output();
     EXPECT_EQ(files(), std::vector<std::string>{"in.safetensors"});
   }
+}
+
+TEST_F(QuantizeProgramTest, ASignalThatIsIgnoredStaysIgnored) {
+  const fs::path in = write_sparse("in.safetensors", 8192);
+  Command command({"nohup", kProgram, in.string(), out_.string()}, logs_, "run");
+  ASSERT_TRUE(runner::eventually([&] { return files().size() > 1; }));
+  command.send(SIGHUP);
+  EXPECT_EQ(command.wait(), 0) << command.output();
+  EXPECT_EQ(files(), (std::vector<std::string>{"in.safetensors", "out.safetensors"}));
 }
 
 TEST_F(QuantizeProgramTest, AnInputThatIsCutShortMeanwhileIsAnErrorAndLeavesNothing) {
