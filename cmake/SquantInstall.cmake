@@ -2,7 +2,7 @@
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
-install(TARGETS squant-sweep squant-results RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
+install(TARGETS squant-sweep squant-results squant-quantize RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
 set_target_properties(squant_quant PROPERTIES EXPORT_NAME quant)
 target_include_directories(squant_quant INTERFACE "$<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/squant>")
 install(TARGETS squant_quant EXPORT squant-targets ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "eval/checkpoint/digest.h"
+#include "eval/checkpoint/file_kind.h"
 #include "eval/checkpoint/quote.h"
 #include "eval/checkpoint/safetensors.h"
 #include "eval/checkpoint/torch_file.h"
@@ -23,73 +24,27 @@ constexpr std::uintmax_t kMaxFileBytes = std::uintmax_t{8} << 30;
   throw std::invalid_argument(where + ": " + what);
 }
 
-bool begins_with(std::span<const std::byte> bytes, std::string_view text, std::size_t at = 0) {
-  return bytes.size() >= at + text.size() &&
-         std::memcmp(bytes.data() + at, text.data(), text.size()) == 0;
-}
-
-bool is_zip(std::span<const std::byte> bytes) {
-  return begins_with(bytes, "PK\x03\x04") || begins_with(bytes, "PK\x05\x06");
-}
-
-[[noreturn]] void fail_unknown(std::span<const std::byte> bytes, const std::string& where) {
-  const std::string known =
-      " Known are .safetensors, torch's .pth in both its formats, and a .pth in a .zip.";
-  if (bytes.empty()) fail(where, "the file is empty.");
-  if (begins_with(bytes, "version https://git-lfs")) {
-    fail(where, "this is a pointer of Git LFS, not the file itself: run `git lfs pull`.");
-  }
-  if (begins_with(bytes, "<"))
-    fail(where, "this looks like a web page, not a checkpoint: download the file again." + known);
-  if (begins_with(bytes, "\x80"))
-    fail(where,
-         "this is a pickle, but not one that torch.save writes by itself (protocol 2, with its "
-         "magic number)." +
-             known);
-  const std::string_view start(reinterpret_cast<const char*>(bytes.data()),
-                               std::min<std::size_t>(bytes.size(), 16));
-  fail(where, "this is no checkpoint: it begins with " + quote(start) + "." + known);
-}
-
-void read_torch(std::span<const std::byte> bytes, const std::string& where, Checkpoint& checkpoint);
-
-// A release file: a zip archive with one .pth in it.
-void read_zipped_pth(const ZipArchive& archive, const std::string& where, Checkpoint& checkpoint) {
-  std::vector<std::string> inside = archive.names();
-  std::erase_if(inside, [](const std::string& name) { return name.starts_with("__MACOSX/"); });
-  if (inside.size() != 1) {
-    fail(where,
-         "the zip archive is neither a file of torch.save (one FOLDER/data.pkl) nor does it hold a "
-         "single .pth: it has " +
-             std::to_string(inside.size()) + " entries" +
-             (inside.empty() ? "" : ", first " + quote(inside[0])));
-  }
-  const std::string entry_where = where + ", zip entry " + quote(inside[0]);
-  const std::vector<std::byte> pth = archive.read(inside[0]);
-  if (is_zip(pth) && !is_torch_archive(ZipArchive(pth, entry_where))) {
-    fail(entry_where,
-         "a zip archive inside a zip archive, and no file of torch.save: unpack it first");
-  }
-  checkpoint.sha1 = sha1_hex(pth);
-  read_torch(pth, entry_where, checkpoint);
-  checkpoint.format = "pth.zip";
-}
-
-void read_torch(std::span<const std::byte> bytes, const std::string& where,
+// A file of torch.save, or a release file: a zip archive with one in it.
+void read_torch(std::span<const std::byte> bytes, FileKind kind, const std::string& where,
                 Checkpoint& checkpoint) {
-  if (is_old_torch_file(bytes)) {
+  if (kind == FileKind::kOldTorch) {
     checkpoint.format = "pickle";
-    checkpoint.tensors = read_old_torch_file(bytes, where, checkpoint.notes);
+    checkpoint.tensors = torch_state_dict(*open_old_torch_file(bytes, where), checkpoint.notes);
     return;
   }
-  if (!is_zip(bytes)) fail_unknown(bytes, where);
   const ZipArchive archive(bytes, where);
-  if (!is_torch_archive(archive)) {
-    read_zipped_pth(archive, where, checkpoint);
+  if (is_torch_archive(archive)) {
+    checkpoint.format = "zip";
+    checkpoint.tensors = torch_state_dict(*open_torch_archive(archive, where), checkpoint.notes);
     return;
   }
-  checkpoint.format = "zip";
-  checkpoint.tensors = read_torch_archive(archive, where, checkpoint.notes);
+  const std::string inside = zipped_pth(archive, where);
+  const std::string inside_where = where + ", zip entry " + quote(inside);
+  const std::vector<std::byte> pth = archive.read(inside);
+  const FileKind inside_kind = zipped_pth_kind(pth, inside_where);
+  checkpoint.sha1 = sha1_hex(pth);
+  read_torch(pth, inside_kind, inside_where, checkpoint);
+  checkpoint.format = "pth.zip";
 }
 
 void strip_module_prefix(Checkpoint& checkpoint) {
@@ -135,7 +90,12 @@ Checkpoint parse_checkpoint(std::span<const std::byte> bytes, const std::string&
   Checkpoint checkpoint;
   checkpoint.sha256 = sha256_hex(bytes.data(), bytes.size());
   checkpoint.sha1 = sha1_hex(bytes);
-  if (begins_with(bytes, "{", 8)) {  // behind the length of its header
+  const FileKind kind = file_kind(bytes, where);
+  if (kind == FileKind::kShardIndex) {
+    fail(where,
+         "this is an index of several files, which squant-quantize reads; here one file is read");
+  }
+  if (kind == FileKind::kSafetensors) {
     checkpoint.format = "safetensors";
     const SafetensorsView view = parse_safetensors(bytes, where);
     checkpoint.tensors = safetensors_state_dict(view, where);
@@ -143,7 +103,7 @@ Checkpoint parse_checkpoint(std::span<const std::byte> bytes, const std::string&
     if (num_left_out > 0)
       checkpoint.notes.push_back("left out " + std::to_string(num_left_out) + " integer tensors");
   } else {
-    read_torch(bytes, where, checkpoint);
+    read_torch(bytes, kind, where, checkpoint);
   }
   if (checkpoint.tensors.empty()) fail(where, "it holds no float tensor");
   strip_module_prefix(checkpoint);

@@ -4,7 +4,6 @@
 #include <array>
 #include <bit>
 #include <cstring>
-#include <utility>
 
 namespace squant::eval {
 namespace {
@@ -12,45 +11,38 @@ namespace {
 static_assert(std::endian::native == std::endian::little,
               "checkpoints are read as little-endian, in place");
 
-using NamedType = std::pair<std::string_view, ElementType>;
-
-constexpr std::array kSafetensorsTypes = {
-    NamedType{"BOOL", {ElementKind::kInteger, 1}},
-    NamedType{"U8", {ElementKind::kInteger, 1}},
-    NamedType{"I8", {ElementKind::kInteger, 1}},
-    NamedType{"U16", {ElementKind::kInteger, 2}},
-    NamedType{"I16", {ElementKind::kInteger, 2}},
-    NamedType{"U32", {ElementKind::kInteger, 4}},
-    NamedType{"I32", {ElementKind::kInteger, 4}},
-    NamedType{"U64", {ElementKind::kInteger, 8}},
-    NamedType{"I64", {ElementKind::kInteger, 8}},
-    NamedType{"F16", {ElementKind::kFloat16, 2}},
-    NamedType{"BF16", {ElementKind::kBFloat16, 2}},
-    NamedType{"F32", {ElementKind::kFloat32, 4}},
-    NamedType{"F64", {ElementKind::kFloat64, 8}},
-    NamedType{"F8_E4M3", {ElementKind::kOtherFloat, 1}},
-    NamedType{"F8_E5M2", {ElementKind::kOtherFloat, 1}},
+// Every element type under the names that the formats give it; no storage: torch has none, or none
+// that is read.
+struct NamedType {
+  const char* storage;
+  ElementType type;
 };
 
-constexpr std::array kTorchStorages = {
-    NamedType{"FloatStorage", {ElementKind::kFloat32, 4}},
-    NamedType{"DoubleStorage", {ElementKind::kFloat64, 8}},
-    NamedType{"HalfStorage", {ElementKind::kFloat16, 2}},
-    NamedType{"BFloat16Storage", {ElementKind::kBFloat16, 2}},
-    NamedType{"LongStorage", {ElementKind::kInteger, 8}},
-    NamedType{"IntStorage", {ElementKind::kInteger, 4}},
-    NamedType{"ShortStorage", {ElementKind::kInteger, 2}},
-    NamedType{"CharStorage", {ElementKind::kInteger, 1}},
-    NamedType{"ByteStorage", {ElementKind::kInteger, 1}},
-    NamedType{"BoolStorage", {ElementKind::kInteger, 1}},
+constexpr std::array kTypes = {
+    NamedType{"BoolStorage", {ElementKind::kInteger, 1, "BOOL"}},
+    NamedType{"ByteStorage", {ElementKind::kInteger, 1, "U8"}},
+    NamedType{"CharStorage", {ElementKind::kInteger, 1, "I8"}},
+    NamedType{"", {ElementKind::kInteger, 2, "U16"}},
+    NamedType{"ShortStorage", {ElementKind::kInteger, 2, "I16"}},
+    NamedType{"", {ElementKind::kInteger, 4, "U32"}},
+    NamedType{"IntStorage", {ElementKind::kInteger, 4, "I32"}},
+    NamedType{"", {ElementKind::kInteger, 8, "U64"}},
+    NamedType{"LongStorage", {ElementKind::kInteger, 8, "I64"}},
+    NamedType{"HalfStorage", {ElementKind::kFloat16, 2, "F16"}},
+    NamedType{"BFloat16Storage", {ElementKind::kBFloat16, 2, "BF16"}},
+    NamedType{"FloatStorage", {ElementKind::kFloat32, 4, "F32"}},
+    NamedType{"DoubleStorage", {ElementKind::kFloat64, 8, "F64"}},
+    NamedType{"", {ElementKind::kOtherFloat, 1, "F8_E4M3"}},
+    NamedType{"", {ElementKind::kOtherFloat, 1, "F8_E5M2"}},
+    NamedType{"", {ElementKind::kOtherFloat, 1, "F8_E8M0"}},
+    NamedType{"", {ElementKind::kOtherFloat, 8, "C64"}},
 };
 
-template <typename Table>
-std::optional<ElementType> find(const Table& table, std::string_view name) {
-  const auto found =
-      std::find_if(table.begin(), table.end(), [&](const NamedType& t) { return t.first == name; });
-  if (found == table.end()) return std::nullopt;
-  return found->second;
+template <typename Matches>
+std::optional<ElementType> find(Matches matches) {
+  const auto found = std::find_if(kTypes.begin(), kTypes.end(), matches);
+  if (found == kTypes.end()) return std::nullopt;
+  return found->type;
 }
 
 float half_to_float(std::uint16_t half) {
@@ -77,11 +69,11 @@ void convert_each(const std::byte* source, std::int64_t count, float* out, Conve
 }  // namespace
 
 std::optional<ElementType> safetensors_element_type(std::string_view name) {
-  return find(kSafetensorsTypes, name);
+  return find([&](const NamedType& known) { return known.type.dtype == name; });
 }
 
 std::optional<ElementType> torch_storage_element_type(std::string_view name) {
-  return find(kTorchStorages, name);
+  return find([&](const NamedType& known) { return !name.empty() && known.storage == name; });
 }
 
 bool is_readable_float(ElementKind kind) {

@@ -11,7 +11,7 @@
 namespace squant::eval {
 
 // What the bytes of one element mean. Integers and booleans are told apart from floats only: none
-// is ever read.
+// is ever read as a number.
 enum class ElementKind : std::uint8_t {
   kFloat64,
   kFloat32,
@@ -24,6 +24,9 @@ enum class ElementKind : std::uint8_t {
 struct ElementType {
   ElementKind kind;
   std::size_t size_bytes;
+  std::string_view dtype;  // its name in a safetensors header: "F32", "I64", ...
+
+  bool operator==(const ElementType&) const = default;
 };
 
 // By the name in a safetensors header ("F32") or by a torch storage class ("FloatStorage"); empty:

@@ -284,8 +284,7 @@ void PickleMachine::load_storage() {
   PickleStorage*& storage = storage_by_key_[key];
   if (storage == nullptr) {
     storage = &storages_.emplace_back(PickleStorage{key, storage_class.element, count});
-  } else if (storage->count != count || storage->type.kind != storage_class.element.kind ||
-             storage->type.size_bytes != storage_class.element.size_bytes) {
+  } else if (storage->count != count || storage->type != storage_class.element) {
     fail("storage " + quote(key) + " is named twice, with different types or sizes");
   }
   PickleStorageView view{storage, 0, count};

@@ -1,17 +1,10 @@
 #include "eval/checkpoint/safetensors.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <stdexcept>
-#include <system_error>
 
 #include "eval/checkpoint/element_type.h"
 #include "eval/checkpoint/quote.h"
@@ -24,7 +17,6 @@ using nlohmann::json;
 constexpr std::uint64_t kLengthBytes = 8;
 constexpr std::uint64_t kMaxHeaderBytes =
     100'000'000;  // the limit of the format's own implementation
-constexpr const char* kMetadataKey = "__metadata__";
 
 [[noreturn]] void fail(const std::string& where, const std::string& what) {
   throw std::invalid_argument(where + ": not a valid safetensors file: " + what);
@@ -133,86 +125,6 @@ void check_coverage(const SafetensorsView& view, std::span<const std::byte> data
   if (next != data.data() + data.size()) fail(where, "there are bytes of no tensor at the end");
 }
 
-[[noreturn]] void fail_write(const std::string& path, int error) {
-  throw std::system_error(error, std::generic_category(), path + ": cannot be written");
-}
-
-// A file that is either renamed to its final path as a whole, or removed.
-class TemporaryFile {
- public:
-  explicit TemporaryFile(const std::string& path) : path_(path), name_(path + ".XXXXXX") {
-    fd_ = ::mkostemp(name_.data(), O_CLOEXEC);
-    if (fd_ < 0) fail_write(path_, errno);
-  }
-  ~TemporaryFile() {
-    if (fd_ >= 0) ::close(fd_);
-    if (!name_.empty()) ::unlink(name_.c_str());
-  }
-  TemporaryFile(const TemporaryFile&) = delete;
-  TemporaryFile& operator=(const TemporaryFile&) = delete;
-
-  void write(const void* data, std::size_t size) {
-    const char* next = static_cast<const char*>(data);
-    while (size > 0) {
-      const ssize_t written = ::write(fd_, next, size);
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) fail_write(path_, errno);
-      next += written;
-      size -= static_cast<std::size_t>(written);
-    }
-  }
-
-  void publish() {
-    // mkostemp makes the file private; a checkpoint is as readable as any file the user creates.
-    const mode_t mask = ::umask(0);
-    ::umask(mask);
-    if (::fchmod(fd_, 0666 & ~mask) != 0 || ::fsync(fd_) != 0) fail_write(path_, errno);
-    const int closed = ::close(fd_);
-    fd_ = -1;
-    if (closed != 0 || ::rename(name_.c_str(), path_.c_str()) != 0) fail_write(path_, errno);
-    name_.clear();
-    const std::string folder = std::filesystem::path(path_).parent_path().string();
-    const int folder_fd =
-        ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (folder_fd >= 0) {  // makes the rename itself durable; not every file system allows it
-      ::fsync(folder_fd);
-      ::close(folder_fd);
-    }
-  }
-
- private:
-  std::string path_;
-  std::string name_;
-  int fd_ = -1;
-};
-
-std::string header_text(const std::string& path, const StateDict& tensors,
-                        const std::map<std::string, std::string>& metadata) {
-  json header = json::object();
-  if (!metadata.empty()) header[kMetadataKey] = metadata;
-  std::uint64_t offset = 0;
-  for (const auto& [name, tensor] : tensors) {
-    const auto count = element_count(tensor.shape);
-    if (name == kMetadataKey || !count ||
-        static_cast<std::uint64_t>(*count) != tensor.values.size()) {
-      throw std::invalid_argument("write_safetensors: " + path + ": tensor " + quote(name) +
-                                  ": a reserved name, or a shape that does not match its " +
-                                  std::to_string(tensor.values.size()) + " values");
-    }
-    const std::uint64_t end = offset + tensor.values.size() * sizeof(float);
-    header[name] = {{"dtype", "F32"}, {"shape", tensor.shape}, {"data_offsets", {offset, end}}};
-    offset = end;
-  }
-  try {
-    std::string text = header.dump();
-    text.resize((text.size() + 7) / 8 * 8, ' ');  // so that the data is aligned
-    return text;
-  } catch (const json::exception& error) {
-    throw std::invalid_argument("write_safetensors: " + path +
-                                ": a name is not UTF-8: " + error.what());
-  }
-}
-
 }  // namespace
 
 SafetensorsView parse_safetensors(std::span<const std::byte> bytes, const std::string& where) {
@@ -232,7 +144,7 @@ SafetensorsView parse_safetensors(std::span<const std::byte> bytes, const std::s
 
   SafetensorsView view;
   for (const auto& [name, fields] : header.items()) {
-    if (name != kMetadataKey) {
+    if (name != kSafetensorsMetadataKey) {
       view.entries.emplace(name, parse_entry(name, fields, data, where));
       continue;
     }
@@ -261,19 +173,6 @@ StateDict safetensors_state_dict(const SafetensorsView& view, const std::string&
     tensors.emplace(name, std::move(tensor));
   }
   return tensors;
-}
-
-void write_safetensors(const std::string& path, const StateDict& tensors,
-                       const std::map<std::string, std::string>& metadata) {
-  const std::string header = header_text(path, tensors, metadata);
-  const std::uint64_t header_size = header.size();
-  TemporaryFile file(path);
-  file.write(&header_size, sizeof(header_size));
-  file.write(header.data(), header.size());
-  // In the order of the map, as the offsets were given out.
-  for (const auto& [name, tensor] : tensors)
-    file.write(tensor.values.data(), tensor.values.size() * sizeof(float));
-  file.publish();
 }
 
 }  // namespace squant::eval

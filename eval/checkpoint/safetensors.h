@@ -9,9 +9,13 @@
 #include <string>
 #include <vector>
 
+#include "eval/checkpoint/mapped_file.h"
 #include "eval/checkpoint/state_dict.h"
 
 namespace squant::eval {
+
+// The one name in a header that is no tensor's.
+inline constexpr const char* kSafetensorsMetadataKey = "__metadata__";
 
 // One entry of a header; `data` points into the file's bytes.
 struct SafetensorsEntry {
@@ -32,23 +36,9 @@ SafetensorsView parse_safetensors(std::span<const std::byte> bytes, const std::s
 StateDict safetensors_state_dict(const SafetensorsView& view, const std::string& where);
 
 // Writes float32 tensors; through a temporary file and a rename, so that no half file is ever seen
-// under `path`.
+// under `path`. Throws std::invalid_argument for a tensor that cannot be written, std::system_error
+// when the file cannot.
 void write_safetensors(const std::string& path, const StateDict& tensors,
                        const std::map<std::string, std::string>& metadata = {});
-
-// A file's bytes, mapped read-only. For files that are replaced as a whole and never rewritten in
-// place: reading a part that another process has cut off ends the program (SIGBUS). Throws
-// std::invalid_argument naming the path.
-class MappedFile {
- public:
-  explicit MappedFile(const std::string& path);
-  ~MappedFile();
-  MappedFile(const MappedFile&) = delete;
-  MappedFile& operator=(const MappedFile&) = delete;
-  std::span<const std::byte> bytes() const { return bytes_; }
-
- private:
-  std::span<const std::byte> bytes_;
-};
 
 }  // namespace squant::eval

@@ -4,8 +4,9 @@
 #include <cstdint>
 #include <cstring>
 #include <deque>
-#include <functional>
 #include <map>
+#include <optional>
+#include <set>
 #include <stdexcept>
 #include <string_view>
 
@@ -19,9 +20,6 @@ namespace {
 constexpr std::string_view kOldMagic("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.",
                                      15);
 constexpr std::string_view kArchivePickle = "data.pkl";
-
-// The bytes of a storage, count * size of them.
-using StorageBytes = std::function<std::span<const std::byte>(const PickleStorage&)>;
 
 [[noreturn]] void fail(const std::string& where, const std::string& what) {
   throw std::invalid_argument(where + ": " + what);
@@ -78,18 +76,14 @@ bool is_contiguous(const PickleTensor& tensor) {
   return true;
 }
 
-// Copies in row-major order. `first` is the tensor's first element; the machine has checked that
-// all lie in the storage.
-void gather(const PickleTensor& tensor, const std::byte* first, ElementType type, float* out) {
-  if (tensor.count == 0) return;
-  if (is_contiguous(tensor)) {
-    to_float32(type.kind, first, tensor.count, out);
-    return;
-  }
+// Copies elements in row-major order. `first` is the tensor's first element; the machine has
+// checked that all lie in the storage.
+template <std::size_t kSize>
+void gather(const PickleTensor& tensor, const std::byte* first, std::byte* out) {
   std::vector<std::int64_t> index(tensor.shape.size(), 0);
   std::int64_t offset = 0;
-  for (std::int64_t i = 0; i < tensor.count; ++i) {
-    to_float32(type.kind, first + static_cast<std::size_t>(offset) * type.size_bytes, 1, out + i);
+  for (std::int64_t i = 0; i < tensor.count; ++i, out += kSize) {
+    std::memcpy(out, first + static_cast<std::size_t>(offset) * kSize, kSize);
     for (std::size_t d = index.size(); d-- > 0;) {  // the next index, counted like an odometer
       if (++index[d] < tensor.shape[d]) {
         offset += tensor.strides[d];
@@ -101,43 +95,26 @@ void gather(const PickleTensor& tensor, const std::byte* first, ElementType type
   }
 }
 
-StateDict build_state_dict(const PickleDict& dict, std::uint64_t file_bytes,
-                           const StorageBytes& storage_bytes, const std::string& where,
-                           std::vector<std::string>& notes) {
-  ValueBudget budget(file_bytes, where);
-  StateDict result;
-  std::size_t num_integers = 0;
-  for (const auto& [key, value] : dict.items) {
-    const auto* name = std::get_if<std::string_view>(&key);
-    if (name == nullptr)
-      fail(where, "the state dict has the key " + describe(key) + ", not a name");
-    const auto* held = std::get_if<const PickleTensor*>(&value);
-    if (held == nullptr)
-      fail(where, "the entry " + quote(*name) + " is " + describe(value) + ", not a tensor");
-    if (!std::all_of(name->begin(), name->end(), [](char c) { return c >= ' ' && c <= '~'; })) {
-      fail(where, "the tensor name " + quote(*name) + " has characters that no name has");
-    }
-    const PickleTensor& tensor = **held;
-    const ElementType type = tensor.view.storage->type;
-    if (type.kind == ElementKind::kInteger) {
-      ++num_integers;
-      continue;
-    }
-    budget.spend(tensor.count);
-    const auto bytes = storage_bytes(*tensor.view.storage);
-    HostTensor read{tensor.shape, std::vector<float>(static_cast<std::size_t>(tensor.count))};
-    if (tensor.count > 0) {
-      const auto first =
-          static_cast<std::size_t>(tensor.view.begin + tensor.offset) * type.size_bytes;
-      gather(tensor, bytes.data() + first, type, read.values.data());
-    }
-    if (!result.emplace(std::string(*name), std::move(read)).second) {
-      fail(where, "the tensor " + quote(*name) + " stands there twice");
-    }
+void gather(const PickleTensor& tensor, const std::byte* first, std::size_t size, std::byte* out) {
+  switch (size) {
+    case 1:
+      return gather<1>(tensor, first, out);
+    case 2:
+      return gather<2>(tensor, first, out);
+    case 4:
+      return gather<4>(tensor, first, out);
+    default:  // no storage class has others
+      return gather<8>(tensor, first, out);
   }
-  if (num_integers > 0)
-    notes.push_back("left out " + std::to_string(num_integers) + " integer tensors");
-  return result;
+}
+
+PickleTensor rows_of(const PickleTensor& tensor, std::int64_t first_row, std::int64_t num_rows) {
+  PickleTensor rows = tensor;
+  if (rows.shape.empty() || rows.count == 0) return rows;
+  rows.count = rows.count / rows.shape[0] * num_rows;
+  rows.offset += first_row * rows.strides[0];
+  rows.shape[0] = num_rows;
+  return rows;
 }
 
 // The old format's third pickle says how the writer's machine stores numbers.
@@ -206,6 +183,93 @@ std::string archive_folder(const ZipArchive& archive) {
   return folder;
 }
 
+class OldTorchFile final : public TorchFile {
+ public:
+  OldTorchFile(std::span<const std::byte> bytes, const std::string& where) : TorchFile(where) {
+    PickleMachine version(bytes, kOldMagic.size(), where);
+    const PickleValue number = version.run();
+    const auto* known = std::get_if<std::int64_t>(&number);
+    if (known == nullptr || *known != 1001) {
+      fail(where, "its format version is " + describe(number) +
+                      "; only 1001, torch's old format, is known");
+    }
+    PickleMachine system(bytes, version.position(), where);
+    check_system(system.run(), where);
+    content_.emplace(bytes, system.position(), where);
+    take_tensors(content_->run(), bytes.size());
+    PickleMachine key_list(bytes, content_->position(), where);
+    const PickleValue keys = key_list.run();
+    storages_ = read_old_storages(bytes, key_list.position(), keys, content_->storages(), where);
+    std::stable_sort(tensors_.begin(), tensors_.end(),
+                     [&](const auto& a, const auto& b) { return position(a) < position(b); });
+  }
+
+ private:
+  const std::byte* position(const TorchTensor& tensor) const {
+    return storages_.at(tensor.stored->view.storage->key).data();
+  }
+  std::span<const std::byte> storage_bytes(const PickleStorage& storage) override {
+    return storages_.at(storage.key);
+  }
+
+  std::optional<PickleMachine> content_;  // owns what the tensors point to
+  std::map<std::string_view, std::span<const std::byte>> storages_;
+};
+
+class TorchArchive final : public TorchFile {
+ public:
+  TorchArchive(const ZipArchive& archive, const std::string& where)
+      : TorchFile(where), archive_(archive), folder_(archive_folder(archive)) {
+    check_byte_order();
+    pickle_ = archive.read(folder_ + std::string(kArchivePickle));
+    content_.emplace(pickle_, 0, where);
+    take_tensors(content_->run(), archive.total_bytes());
+    if (content_->position() != pickle_.size())
+      fail(where, "there are bytes behind the pickle in " + quote(kArchivePickle));
+    // The archive has them in the order in which the pickle names them first.
+    std::map<std::string_view, std::size_t> order;
+    for (const PickleStorage& storage : content_->storages())
+      order.emplace(storage.key, order.size());
+    std::stable_sort(tensors_.begin(), tensors_.end(), [&](const auto& a, const auto& b) {
+      return order.at(a.stored->view.storage->key) < order.at(b.stored->view.storage->key);
+    });
+  }
+
+ private:
+  void check_byte_order() const {
+    if (!archive_.contains(folder_ + "byteorder")) return;
+    const auto order = archive_.read(folder_ + "byteorder");
+    const std::string_view text(reinterpret_cast<const char*>(order.data()), order.size());
+    if (text != "little")
+      fail(where_, "its byte order is " + quote(text) + "; only little-endian files are read");
+  }
+
+  std::span<const std::byte> storage_bytes(const PickleStorage& storage) override {
+    if (loaded_ == &storage) return loaded_bytes_;
+    const std::string entry = folder_ + "data/" + std::string(storage.key);
+    const std::uint64_t expected =
+        static_cast<std::uint64_t>(storage.count) * storage.type.size_bytes;
+    if (!archive_.contains(entry)) fail(where_, "the storage " + quote(entry) + " is missing");
+    if (archive_.size_bytes(entry) != expected) {
+      fail(where_, "the storage " + quote(entry) + " has " +
+                       std::to_string(archive_.size_bytes(entry)) + " bytes, its tensors say " +
+                       std::to_string(expected));
+    }
+    loaded_ = nullptr;
+    loaded_bytes_ = {};  // never two at a time
+    loaded_bytes_ = archive_.read(entry);
+    loaded_ = &storage;
+    return loaded_bytes_;
+  }
+
+  const ZipArchive& archive_;
+  std::string folder_;
+  std::vector<std::byte> pickle_;
+  std::optional<PickleMachine> content_;  // owns what the tensors point to
+  const PickleStorage* loaded_ = nullptr;
+  std::vector<std::byte> loaded_bytes_;
+};
+
 }  // namespace
 
 bool is_old_torch_file(std::span<const std::byte> bytes) {
@@ -215,58 +279,70 @@ bool is_old_torch_file(std::span<const std::byte> bytes) {
 
 bool is_torch_archive(const ZipArchive& archive) { return !archive_folder(archive).empty(); }
 
-StateDict read_old_torch_file(std::span<const std::byte> bytes, const std::string& where,
-                              std::vector<std::string>& notes) {
-  PickleMachine version(bytes, kOldMagic.size(), where);
-  const PickleValue number = version.run();
-  const auto* known = std::get_if<std::int64_t>(&number);
-  if (known == nullptr || *known != 1001) {
-    fail(where,
-         "its format version is " + describe(number) + "; only 1001, torch's old format, is known");
+void TorchFile::take_tensors(const PickleValue& root, std::uint64_t file_bytes) {
+  ValueBudget budget(file_bytes, where_);
+  std::set<std::string_view> names;
+  for (const auto& [key, value] : find_state_dict(root, where_, notes_).items) {
+    const auto* name = std::get_if<std::string_view>(&key);
+    if (name == nullptr)
+      fail(where_, "the state dict has the key " + describe(key) + ", not a name");
+    const auto* held = std::get_if<const PickleTensor*>(&value);
+    if (held == nullptr)
+      fail(where_, "the entry " + quote(*name) + " is " + describe(value) + ", not a tensor");
+    if (!std::all_of(name->begin(), name->end(), [](char c) { return c >= ' ' && c <= '~'; })) {
+      fail(where_, "the tensor name " + quote(*name) + " has characters that no name has");
+    }
+    budget.spend((*held)->count);
+    if (!names.insert(*name).second)
+      fail(where_, "the tensor " + quote(*name) + " stands there twice");
+    tensors_.push_back({std::string(*name), *held});
   }
-  PickleMachine system(bytes, version.position(), where);
-  check_system(system.run(), where);
-  PickleMachine content(bytes, system.position(), where);
-  const PickleDict& dict = find_state_dict(content.run(), where, notes);
-  PickleMachine key_list(bytes, content.position(), where);
-  const PickleValue keys = key_list.run();
-  const auto storages =
-      read_old_storages(bytes, key_list.position(), keys, content.storages(), where);
-  return build_state_dict(
-      dict, bytes.size(), [&](const PickleStorage& storage) { return storages.at(storage.key); },
-      where, notes);
 }
 
-StateDict read_torch_archive(const ZipArchive& archive, const std::string& where,
-                             std::vector<std::string>& notes) {
-  const std::string folder = archive_folder(archive);
-  if (archive.contains(folder + "byteorder")) {
-    const auto order = archive.read(folder + "byteorder");
-    const std::string_view text(reinterpret_cast<const char*>(order.data()), order.size());
-    if (text != "little")
-      fail(where, "its byte order is " + quote(text) + "; only little-endian files are read");
-  }
-  const std::vector<std::byte> pickle = archive.read(folder + std::string(kArchivePickle));
-  PickleMachine content(pickle, 0, where);
-  const PickleDict& dict = find_state_dict(content.run(), where, notes);
-  if (content.position() != pickle.size())
-    fail(where, "there are bytes behind the pickle in " + quote(kArchivePickle));
-  std::map<std::string_view, std::vector<std::byte>> storages;
-  const auto storage_bytes = [&](const PickleStorage& storage) -> std::span<const std::byte> {
-    const auto known = storages.find(storage.key);
-    if (known != storages.end()) return known->second;
-    const std::string entry = folder + "data/" + std::string(storage.key);
-    const std::uint64_t expected =
-        static_cast<std::uint64_t>(storage.count) * storage.type.size_bytes;
-    if (!archive.contains(entry)) fail(where, "the storage " + quote(entry) + " is missing");
-    if (archive.size_bytes(entry) != expected) {
-      fail(where, "the storage " + quote(entry) + " has " +
-                      std::to_string(archive.size_bytes(entry)) + " bytes, its tensors say " +
-                      std::to_string(expected));
+std::span<const std::byte> TorchFile::rows(const TorchTensor& tensor, std::int64_t first_row,
+                                           std::int64_t num_rows, std::vector<std::byte>& buffer) {
+  const PickleTensor rows = rows_of(*tensor.stored, first_row, num_rows);
+  if (rows.count == 0) return {};
+  const std::size_t element = tensor.type().size_bytes;
+  const std::size_t size = static_cast<std::size_t>(rows.count) * element;
+  const auto bytes =
+      storage_bytes(*rows.view.storage)
+          .subspan(static_cast<std::size_t>(rows.view.begin + rows.offset) * element);
+  if (is_contiguous(rows)) return bytes.first(size);
+  buffer.resize(size);
+  gather(rows, bytes.data(), element, buffer.data());
+  return buffer;
+}
+
+std::unique_ptr<TorchFile> open_old_torch_file(std::span<const std::byte> bytes,
+                                               const std::string& where) {
+  return std::make_unique<OldTorchFile>(bytes, where);
+}
+
+std::unique_ptr<TorchFile> open_torch_archive(const ZipArchive& archive, const std::string& where) {
+  return std::make_unique<TorchArchive>(archive, where);
+}
+
+StateDict torch_state_dict(TorchFile& file, std::vector<std::string>& notes) {
+  notes.insert(notes.end(), file.notes().begin(), file.notes().end());
+  StateDict result;
+  std::vector<std::byte> buffer;
+  std::size_t num_integers = 0;
+  for (const TorchTensor& tensor : file.tensors()) {
+    if (tensor.type().kind == ElementKind::kInteger) {
+      ++num_integers;
+      continue;
     }
-    return storages.emplace(storage.key, archive.read(entry)).first->second;
-  };
-  return build_state_dict(dict, archive.total_bytes(), storage_bytes, where, notes);
+    const PickleTensor& stored = *tensor.stored;
+    const std::int64_t num_rows = stored.shape.empty() ? 1 : stored.shape[0];
+    const auto bytes = file.rows(tensor, 0, num_rows, buffer);
+    HostTensor read{stored.shape, std::vector<float>(static_cast<std::size_t>(stored.count))};
+    to_float32(tensor.type().kind, bytes.data(), stored.count, read.values.data());
+    result.emplace(tensor.name, std::move(read));
+  }
+  if (num_integers > 0)
+    notes.push_back("left out " + std::to_string(num_integers) + " integer tensors");
+  return result;
 }
 
 }  // namespace squant::eval

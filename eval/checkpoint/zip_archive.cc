@@ -10,9 +10,9 @@
 namespace squant::eval {
 namespace {
 
-constexpr std::uint64_t kMaxTotalBytes = std::uint64_t{8} << 30;
 constexpr std::uint64_t kAlwaysAllowedBytes = std::uint64_t{64} << 20;
 constexpr std::uint64_t kMaxExpansion = 100;
+constexpr std::size_t kBlockBytes = std::size_t{1} << 20;
 
 std::string take_text(zip_error_t& error) {
   std::string text = zip_error_strerror(&error);
@@ -22,7 +22,8 @@ std::string take_text(zip_error_t& error) {
 
 }  // namespace
 
-ZipArchive::ZipArchive(std::span<const std::byte> bytes, std::string where)
+ZipArchive::ZipArchive(std::span<const std::byte> bytes, std::string where,
+                       std::uint64_t max_total_bytes)
     : where_(std::move(where)) {
   zip_error_t error;
   zip_error_init(&error);
@@ -51,8 +52,8 @@ ZipArchive::ZipArchive(std::span<const std::byte> bytes, std::string where)
         info.encryption_method == ZIP_EM_NONE) {
       fail("zip entry " + quote(name) + " is stored, yet has two sizes");
     }
-    if (info.size > kMaxTotalBytes || (total_bytes_ += info.size) > kMaxTotalBytes) {
-      fail("the zip archive declares more than " + std::to_string(kMaxTotalBytes >> 30) +
+    if (info.size > max_total_bytes || (total_bytes_ += info.size) > max_total_bytes) {
+      fail("the zip archive declares more than " + std::to_string(max_total_bytes >> 30) +
            " GiB of content");
     }
     const Entry entry{static_cast<std::uint64_t>(i), info.size, info.comp_method,
@@ -73,34 +74,74 @@ std::vector<std::string> ZipArchive::names() const {
   return names;
 }
 
-std::vector<std::byte> ZipArchive::read(const std::string& name) const {
-  const auto found = entries_.find(name);
-  if (found == entries_.end()) fail("the zip archive has no entry " + quote(name));
-  const Entry& entry = found->second;
-  if (entry.encrypted) fail("zip entry " + quote(name) + " is encrypted");
-  if (entry.method != ZIP_CM_STORE && entry.method != ZIP_CM_DEFLATE) {
-    fail("zip entry " + quote(name) + " is compressed by method " + std::to_string(entry.method) +
-         "; only stored (0) and deflated (8) entries are read");
+// One entry, opened: its bytes in their order, its length and checksum compared at the end.
+class ZipArchive::EntryReader {
+ public:
+  EntryReader(const ZipArchive& archive, const std::string& name)
+      : archive_(archive), name_("zip entry " + quote(name)) {
+    const auto found = archive.entries_.find(name);
+    if (found == archive.entries_.end())
+      archive.fail("the zip archive has no entry " + quote(name));
+    const Entry& entry = found->second;
+    if (entry.encrypted) archive.fail(name_ + " is encrypted");
+    if (entry.method != ZIP_CM_STORE && entry.method != ZIP_CM_DEFLATE) {
+      archive.fail(name_ + " is compressed by method " + std::to_string(entry.method) +
+                   "; only stored (0) and deflated (8) entries are read");
+    }
+    left_ = entry.size_bytes;
+    file_.reset(zip_fopen_index(archive.archive_.get(), entry.index, 0));
+    if (file_ == nullptr) archive.fail(name_ + ": " + zip_strerror(archive.archive_.get()));
   }
-  const std::unique_ptr<zip_file_t, int (*)(zip_file_t*)> file(
-      zip_fopen_index(archive_.get(), entry.index, 0), &zip_fclose);
-  if (file == nullptr) fail("zip entry " + quote(name) + ": " + zip_strerror(archive_.get()));
 
-  std::vector<std::byte> bytes(entry.size_bytes);
-  std::uint64_t done = 0;
-  for (;;) {
-    // A last read beyond the declared size lets libzip compare the CRC, and shows an entry that is
-    // longer than it says.
-    std::byte beyond{};
-    const bool full = done == bytes.size();
-    const zip_int64_t got = full ? zip_fread(file.get(), &beyond, 1)
-                                 : zip_fread(file.get(), bytes.data() + done, bytes.size() - done);
-    if (got < 0) fail("zip entry " + quote(name) + ": " + zip_file_strerror(file.get()));
-    if (full && got > 0) fail("zip entry " + quote(name) + " is longer than it declares");
-    if (!full && got == 0) fail("zip entry " + quote(name) + " is shorter than it declares");
-    if (full) return bytes;
-    done += static_cast<std::uint64_t>(got);
+  std::uint64_t left() const { return left_; }
+
+  // At most out.size() bytes, which must not be more than are left.
+  std::size_t read(std::span<std::byte> out) {
+    const std::size_t got = take(out);
+    if (got == 0) archive_.fail(name_ + " is shorter than it declares");
+    left_ -= got;
+    return got;
   }
+  // A last read beyond the declared size lets libzip compare the CRC, and shows an entry that is
+  // longer than it says.
+  void finish() {
+    std::byte beyond{};
+    if (take({&beyond, 1}) > 0) archive_.fail(name_ + " is longer than it declares");
+  }
+
+ private:
+  std::size_t take(std::span<std::byte> out) {
+    const zip_int64_t got = zip_fread(file_.get(), out.data(), out.size());
+    if (got < 0) archive_.fail(name_ + ": " + zip_file_strerror(file_.get()));
+    return static_cast<std::size_t>(got);
+  }
+
+  struct Close {
+    void operator()(zip_file_t* file) const { zip_fclose(file); }
+  };
+  const ZipArchive& archive_;
+  std::string name_;
+  std::uint64_t left_ = 0;
+  std::unique_ptr<zip_file_t, Close> file_;
+};
+
+std::vector<std::byte> ZipArchive::read(const std::string& name) const {
+  EntryReader reader(*this, name);
+  std::vector<std::byte> bytes(reader.left());
+  while (reader.left() > 0) reader.read(std::span(bytes).last(reader.left()));
+  reader.finish();
+  return bytes;
+}
+
+void ZipArchive::read_blocks(const std::string& name,
+                             const std::function<void(std::span<const std::byte>)>& take) const {
+  EntryReader reader(*this, name);
+  std::vector<std::byte> block(kBlockBytes);
+  while (reader.left() > 0) {
+    const std::size_t wanted = std::min<std::uint64_t>(block.size(), reader.left());
+    take({block.data(), reader.read({block.data(), wanted})});
+  }
+  reader.finish();
 }
 
 void ZipArchive::fail(const std::string& what) const {

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -16,13 +17,16 @@ namespace squant::eval {
 // Entries that are stored or deflated; zip64 as well. Nothing is ever written to disk, so names may
 // be anything.
 //
-// Against zip bombs the constructor adds up the sizes that the archive declares: at most 8 GiB, and
-// beyond 64 MiB at most 100 times the archive's own size (weights shrink by a tenth). No entry
-// yields more bytes than it declares.
+// Against zip bombs the constructor adds up the sizes that the archive declares: at most
+// `max_total_bytes`, and beyond 64 MiB at most 100 times the archive's own size (weights shrink by
+// a tenth). No entry yields more bytes than it declares.
 class ZipArchive {
  public:
+  static constexpr std::uint64_t kMaxTotalBytes = std::uint64_t{8} << 30;
+
   // Borrows `bytes`. `where` names the file in messages. Throws std::invalid_argument.
-  ZipArchive(std::span<const std::byte> bytes, std::string where);
+  ZipArchive(std::span<const std::byte> bytes, std::string where,
+             std::uint64_t max_total_bytes = kMaxTotalBytes);
 
   // Sorted; folders left out.
   std::vector<std::string> names() const;
@@ -37,7 +41,13 @@ class ZipArchive {
   // length or checksum, an encryption or compression that is not read here.
   std::vector<std::byte> read(const std::string& name) const;
 
+  // The same a block at a time, for entries that are too large for memory: `take` gets the bytes in
+  // their order. The checksum is compared at the end, when all have been given.
+  void read_blocks(const std::string& name,
+                   const std::function<void(std::span<const std::byte>)>& take) const;
+
  private:
+  class EntryReader;
   struct Entry {
     std::uint64_t index = 0;
     std::uint64_t size_bytes = 0;

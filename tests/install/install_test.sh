@@ -10,3 +10,4 @@ printed=$("$scratch/build/consumer")
 [ "$printed" = "-2 0 1 1" ] || { echo "the consumer printed '$printed', expected '-2 0 1 1'"; exit 1; }
 "$scratch/prefix/bin/squant-sweep" --version
 "$scratch/prefix/bin/squant-results" --version
+"$scratch/prefix/bin/squant-quantize" --version

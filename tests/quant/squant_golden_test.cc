@@ -1,100 +1,14 @@
 // The reference's golden data: every code, scale and zero point, to the bit.
 #include <gtest/gtest.h>
 
-#include <cmath>
-#include <cstring>
-#include <map>
-#include <set>
 #include <string>
 #include <vector>
 
-#include "eval/checkpoint/safetensors.h"
 #include "quant/squant_cpu.h"
+#include "tests/quant/golden_codes.h"
 
 namespace squant::quant {
 namespace {
-
-const std::map<std::string, Mode> kModes = {
-    {"e", Mode::kE}, {"ek", Mode::kEK}, {"ec", Mode::kEC}, {"ekc", Mode::kEKC}};
-
-class Golden {
- public:
-  static const Golden& get() {
-    static const Golden golden;
-    return golden;
-  }
-
-  const std::map<std::string, eval::SafetensorsEntry>& entries() const { return view_.entries; }
-
-  template <class T>
-  std::vector<T> values(const std::string& name) const {
-    const auto& data = view_.entries.at(name).data;
-    std::vector<T> values(data.size() / sizeof(T));
-    std::memcpy(values.data(), data.data(), data.size());
-    return values;
-  }
-  bool has(const std::string& name) const { return view_.entries.count(name) > 0; }
-
- private:
-  const std::string path_ = SQUANT_TESTS_DATA_DIR "/quant/squant_codes.safetensors";
-  const eval::MappedFile file_{path_};
-  const eval::SafetensorsView view_ = eval::parse_safetensors(file_.bytes(), path_);
-};
-
-// CASE/w{b}.{mode}.{rounding}/codes
-struct Config {
-  std::string prefix;  // all before "codes"
-  std::string weight;
-  std::string affine;  // CASE/w{b}/
-  SquantOptions options;
-};
-
-std::vector<Config> configs() {
-  std::vector<Config> configs;
-  for (const auto& [name, entry] : Golden::get().entries()) {
-    if (!name.ends_with("/codes")) continue;
-    const std::string prefix = name.substr(0, name.size() - 5);
-    const std::size_t begin = prefix.rfind('/', prefix.size() - 2) + 1;
-    const std::string setting = prefix.substr(begin, prefix.size() - 1 - begin);
-    const std::size_t mode_at = setting.find('.') + 1;
-    const std::size_t rounding_at = setting.find('.', mode_at) + 1;
-    Config config{prefix,
-                  prefix.substr(0, begin) + "weight",
-                  prefix.substr(0, begin) + setting.substr(0, mode_at - 1) + "/",
-                  {}};
-    config.options.bits = std::stoi(setting.substr(1));
-    config.options.mode = kModes.at(setting.substr(mode_at, rounding_at - 1 - mode_at));
-    config.options.rounding = parse_rounding(setting.substr(rounding_at));
-    configs.push_back(config);
-  }
-  return configs;
-}
-
-// What an undecided channel must fulfil: codes in range, and the sums that the mode corrects within
-// half a step.
-void check_undecided(const float* weights, const std::int8_t* codes, float scale, float zero_point,
-                     const WeightShape& shape, const SquantOptions& options) {
-  constexpr double kHalf = 0.5 + 1e-6;  // the reference sums in float32
-  const int half = 1 << (options.bits - 1);
-  double channel = 0;
-  for (std::int64_t i = 0; i < shape.in; ++i) {
-    double kernel = 0;
-    for (std::int64_t j = 0; j < shape.kernel; ++j) {
-      const std::int64_t at = i * shape.kernel + j;
-      const float scaled = scale * weights[at];
-      kernel += static_cast<double>(codes[at]) - static_cast<double>(scaled - zero_point);
-      EXPECT_GE(codes[at], -half);
-      EXPECT_LE(codes[at], half - 1);
-    }
-    if (options.mode == Mode::kEK) {
-      EXPECT_LE(std::fabs(kernel), kHalf) << "kernel " << i;
-    }
-    channel += kernel;
-  }
-  if (options.mode != Mode::kEK) {
-    EXPECT_LE(std::fabs(channel), kHalf);
-  }
-}
 
 class SquantGoldenTest : public ::testing::TestWithParam<Simd> {};
 
@@ -105,41 +19,21 @@ TEST_P(SquantGoldenTest, EveryCodeScaleAndZeroPointIsTheReferences) {
   const Golden& golden = Golden::get();
   const std::vector<Config> all = configs();
   ASSERT_EQ(all.size(), 21U * 4U * (6U + 3U));
-  std::int64_t num_equal = 0;
-  std::int64_t num_undecided = 0;
+  GoldenCount count;
   for (const Config& config : all) {
-    SCOPED_TRACE(config.prefix);
     const std::vector<float> weights = golden.values<float>(config.weight);
     const WeightShape shape = weight_shape(golden.entries().at(config.weight).shape, config.weight);
     const auto out = static_cast<std::size_t>(shape.out);
-    const auto row = static_cast<std::size_t>(shape.row());
     std::vector<std::int8_t> codes(weights.size());
     std::vector<float> scale(out);
     std::vector<float> zero_point(out);
     const SquantTensor tensor{config.weight, shape,        weights.data(),
                               codes.data(),  scale.data(), zero_point.data()};
     squant_cpu_simd({&tensor, 1}, config.options, simd);
-
-    EXPECT_EQ(scale, golden.values<float>(config.affine + "scale"));
-    EXPECT_EQ(zero_point, golden.values<float>(config.affine + "zero_point"));
-    const std::vector<std::int8_t> expected = golden.values<std::int8_t>(config.prefix + "codes");
-    std::vector<std::uint8_t> decided(out, 1);
-    if (golden.has(config.prefix + "decided"))
-      decided = golden.values<std::uint8_t>(config.prefix + "decided");
-    for (std::size_t o = 0; o < out; ++o) {
-      SCOPED_TRACE("channel " + std::to_string(o));
-      if (decided[o] != 0) {
-        ++num_equal;
-        ASSERT_EQ(std::memcmp(&codes[o * row], &expected[o * row], row), 0);
-      } else {
-        ++num_undecided;
-        check_undecided(&weights[o * row], &codes[o * row], scale[o], zero_point[o], shape,
-                        config.options);
-      }
-    }
+    compare_with_golden(config, codes, scale, zero_point, count);
   }
-  EXPECT_EQ(num_equal, 16176);
-  EXPECT_EQ(num_undecided, 600);
+  EXPECT_EQ(count.num_equal, 16176);
+  EXPECT_EQ(count.num_undecided, 600);
 }
 
 INSTANTIATE_TEST_SUITE_P(Simd, SquantGoldenTest,
