@@ -10,3 +10,7 @@ printed=$("$scratch/build/consumer")
 [ "$printed" = "-2 0 1 1" ] || { echo "the consumer printed '$printed', expected '-2 0 1 1'"; exit 1; }
 "$scratch/prefix/bin/squant-sweep" --version
 "$scratch/prefix/bin/squant-results" --version
+for file in man/man1/squant-sweep.1 man/man1/squant-results.1 bash-completion/completions/squant-sweep \
+  bash-completion/completions/squant-results zsh/site-functions/_squant-sweep zsh/site-functions/_squant-results; do
+  [ -s "$scratch/prefix/share/$file" ] || { echo "share/$file is not installed"; exit 1; }
+done
