@@ -59,6 +59,26 @@ function(squant_program name)
   target_link_libraries(${name} PRIVATE squant_warnings)
 endfunction()
 
+# squant_manual(PROGRAM): its man page and shell completion, printed by the program itself (tools/cli/manual.h) into
+# build/share and installed from there.
+include(GNUInstallDirs)
+function(squant_manual program)
+  set(share "${CMAKE_BINARY_DIR}/share")
+  set(man "${share}/man/man1/${program}.1")
+  set(bash "${share}/bash-completion/completions/${program}")
+  set(zsh "${share}/zsh/site-functions/_${program}")
+  file(MAKE_DIRECTORY "${share}/man/man1" "${share}/bash-completion/completions" "${share}/zsh/site-functions")
+  add_custom_command(OUTPUT "${man}" "${bash}" "${zsh}"
+    COMMAND ${program} --print-man > "${man}"
+    COMMAND ${program} --print-bash-completion > "${bash}"
+    COMMAND ${program} --print-zsh-completion > "${zsh}"
+    DEPENDS ${program} COMMENT "Man page and shell completion of ${program}")
+  add_custom_target(${program}-manual ALL DEPENDS "${man}" "${bash}" "${zsh}")
+  install(FILES "${man}" DESTINATION "${CMAKE_INSTALL_MANDIR}/man1")
+  install(FILES "${bash}" DESTINATION "${CMAKE_INSTALL_DATADIR}/bash-completion/completions")
+  install(FILES "${zsh}" DESTINATION "${CMAKE_INSTALL_DATADIR}/zsh/site-functions")
+endfunction()
+
 # squant_test(NAME SOURCE LIBS... [LABELS label...]): a GoogleTest program, one ctest entry.
 # Tests find their data through SQUANT_TESTS_DATA_DIR (tests/data) and SQUANT_SOURCE_DIR.
 function(squant_test name source)

@@ -60,17 +60,21 @@ struct TextTable {
 void print_table(std::ostream& out, const TextTable& table, Format format,
                  TerminalStyle style = {});
 
-// Table, Markdown and LaTeX: model, bits, mode, top-1, its 95% interval, reference (and how far the
+// Table and Markdown: model, bits, mode, top-1, its 95% interval, reference (and how far the
 // result is from it), verdict, time to quantize, images a second; below the table, how many of each
 // verdict and what is wrong with which. Rows of one model, bits and mode get a column that tells
-// them apart. CSV and JSON: the columns of the view `results`, numbers in full precision. JUnit: a
-// test case a row; `fail`, `failed` and `weights differ` are failures.
+// them apart. LaTeX: the layout of the paper's tables, a line a bit width and mode, a column a
+// model, reference values above the results. CSV and JSON: the columns of the view `results`,
+// numbers in full precision. JUnit: a test case a row; `fail`, `failed` and `weights differ` are
+// failures.
 void print_results(std::ostream& out, std::span<const ResultRow> rows, Format format,
                    TerminalStyle style = {});
 
 // The rows with the columns of the view `results`, in its order.
 TextTable results_table(std::span<const ResultRow> rows);
 
+// For LaTeX's text mode.
+std::string latex_escape(const std::string& text);
 // "1,234"; "12.3", "1,234.6".
 std::string with_thousands(std::int64_t value);
 std::string decimal(double value, int decimals);

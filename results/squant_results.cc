@@ -4,7 +4,6 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <fstream>
 #include <functional>
 #include <iostream>
 #include <sstream>
@@ -12,16 +11,21 @@
 #include "results/commands.h"
 #include "results/compare.h"
 #include "results/merge.h"
+#include "results/report.h"
+#include "results/whole_file.h"
 #include "results/writer_lock.h"
+#include "tools/cli/manual.h"
 
 namespace squant::results {
 namespace {
 
 struct Options {
   std::string database = "results.sqlite";
+  std::string early_database;  // --db before the command
   std::string other_database;
   std::string format = "table";
   std::string output_file;
+  std::string times_file;
   Selection selection;
   std::string run = "last";
   std::string sql;
@@ -45,7 +49,9 @@ class Program {
  private:
   CLI::App* command(const std::string& name, const std::string& help, std::function<int()> action);
   void add_database(CLI::App* app) {
-    app->add_option("--db", options_.database, "The results database")->capture_default_str();
+    app->add_option("--db", options_.database, "The results database")
+        ->type_name("FILE")
+        ->capture_default_str();
   }
   void add_format(CLI::App* app, const std::vector<std::string>& choices) {
     app->add_option("--format", options_.format, "How to write")
@@ -59,9 +65,14 @@ class Program {
         "Only the jobs of this run, with its references and verdicts: a number or 'last'");
   }
   void add_commands();
+  void settle_database();
   std::unique_ptr<Connection> open() const { return Connection::open_reader(options_.database); }
-  Output output() const { return {*out_, parse_format(options_.format), style_}; }
+  Output output(std::ostream& out = std::cout) const {
+    return {out, parse_format(options_.format), style_};
+  }
+  void deliver(const std::string& text) const;
   int export_results();
+  int report();
   int merge();
   int explain_results();
   int diagnose_database();
@@ -73,8 +84,6 @@ class Program {
       "squant-results"};
   Options options_;
   std::function<int()> action_;
-  std::ostringstream buffer_;
-  std::ostream* out_ = &std::cout;
   TerminalStyle style_ = TerminalStyle::detect(STDOUT_FILENO);
 };
 
@@ -85,18 +94,24 @@ CLI::App* Program::command(const std::string& name, const std::string& help,
   return app;
 }
 
-// The whole text is there before a file of the name is touched.
+// To the file, which is written whole or not at all, or to the standard output.
+void Program::deliver(const std::string& text) const {
+  if (!options_.output_file.empty() && options_.output_file != "-")
+    return write_whole_file(options_.output_file, text);
+  std::cout << text << std::flush;
+  if (!std::cout) throw std::invalid_argument("cannot write to the standard output");
+}
+
 int Program::export_results() {
-  out_ = &buffer_;
-  const int code = show_results(*open(), options_.selection, output());
-  if (options_.output_file.empty()) {
-    std::cout << buffer_.str();
-    return code;
-  }
-  std::ofstream file(options_.output_file, std::ios::binary);
-  file << buffer_.str() << std::flush;
-  if (!file) throw std::invalid_argument(options_.output_file + ": cannot write it");
+  std::ostringstream text;
+  const int code = show_results(*open(), options_.selection, output(text));
+  deliver(text.str());
   return code;
+}
+
+int Program::report() {
+  deliver(report_page(*open(), {options_.selection, options_.times_file}));
+  return kExitGood;
 }
 
 int Program::merge() {
@@ -179,8 +194,24 @@ void Program::add_commands() {
   add_database(app);
   add_format(app, shown);
 
+  app = command("report", "One HTML page with tables and plots, for a browser or a printer",
+                [this] { return report(); });
+  app->add_option("--out,--output,-o", options_.output_file,
+                  "The file to write; - is the standard output")
+      ->type_name("FILE")
+      ->required();
+  add_database(app);
+  add_selection(app);
+  app->add_option(
+         "--times", options_.times_file,
+         "Times of other methods, in the form of experiments/paper/iclr2022_times.json [the "
+         "paper's]")
+      ->type_name("FILE");
+
   app = command("export", "Results for other programs", [this] { return export_results(); });
-  app->add_option("--output,-o", options_.output_file, "A file to write; else the standard output");
+  app->add_option("--output,--out,-o", options_.output_file,
+                  "A file to write; else the standard output")
+      ->type_name("FILE");
   add_database(app);
   add_selection(app);
   std::vector<std::string> exported = shown;
@@ -218,11 +249,29 @@ void Program::add_commands() {
   add_format(app, shown);
 }
 
+// --db stands before the command or behind it.
+void Program::settle_database() {
+  if (options_.early_database.empty()) return;
+  const CLI::App* const command = app_.get_subcommands().front();
+  const CLI::Option* const late = command->get_option_no_throw("--db");
+  if (late == nullptr)
+    throw std::invalid_argument("--db: " + command->get_name() + " takes its databases by name");
+  if (late->count() > 0 && options_.database != options_.early_database) {
+    throw std::invalid_argument("--db names two databases: " + options_.early_database + " and " +
+                                options_.database);
+  }
+  options_.database = options_.early_database;
+}
+
 int Program::run(int argc, char** argv) {
   app_.require_subcommand(1);
+  app_.add_option("--db", options_.early_database,
+                  "The results database; may also stand behind the command")
+      ->type_name("FILE");
   app_.set_version_flag("--version", std::string("squant-results " SQUANT_VERSION ", schema ") +
                                          std::to_string(kSchemaVersion) + ", SQLite " +
                                          sqlite_version());
+  cli::add_printers(app_, "squant-results " SQUANT_VERSION);
   add_commands();
   try {
     app_.parse(argc, argv);
@@ -230,6 +279,7 @@ int Program::run(int argc, char** argv) {
     return app_.exit(error) == 0 ? kExitGood : kExitUsage;
   }
   try {
+    settle_database();
     return action_();
   } catch (const std::exception& error) {
     std::cerr << "squant-results: " << error.what() << '\n';

@@ -167,36 +167,6 @@ void print_markdown(std::ostream& out, const TextTable& table) {
   }
 }
 
-std::string latex_escape(const std::string& text) {
-  std::string escaped;
-  for (const char c : without_controls(text)) {
-    switch (c) {
-      case '&':
-      case '%':
-      case '$':
-      case '#':
-      case '_':
-      case '{':
-      case '}':
-        escaped += '\\';
-        escaped += c;
-        break;
-      case '\\':
-        escaped += "\\textbackslash{}";
-        break;
-      case '~':
-        escaped += "\\textasciitilde{}";
-        break;
-      case '^':
-        escaped += "\\textasciicircum{}";
-        break;
-      default:
-        escaped += c;
-    }
-  }
-  return escaped;
-}
-
 void print_latex(std::ostream& out, const TextTable& table) {
   out << "% needs \\usepackage{booktabs}\n\\begin{tabular}{";
   for (const bool is_right : number_columns(table)) out << (is_right ? 'r' : 'l');
@@ -253,6 +223,36 @@ void print_table(std::ostream& out, const TextTable& table, Format format, Termi
       break;
   }
   throw std::invalid_argument("the format junit is for results alone");
+}
+
+std::string latex_escape(const std::string& text) {
+  std::string escaped;
+  for (const char c : without_controls(text)) {
+    switch (c) {
+      case '&':
+      case '%':
+      case '$':
+      case '#':
+      case '_':
+      case '{':
+      case '}':
+        escaped += '\\';
+        escaped += c;
+        break;
+      case '\\':
+        escaped += "\\textbackslash{}";
+        break;
+      case '~':
+        escaped += "\\textasciitilde{}";
+        break;
+      case '^':
+        escaped += "\\textasciicircum{}";
+        break;
+      default:
+        escaped += c;
+    }
+  }
+  return escaped;
 }
 
 std::string with_thousands(std::int64_t value) {

@@ -6,6 +6,7 @@
 
 #include "runner/collective/choose.h"
 #include "runner/provenance.h"
+#include "tools/cli/manual.h"
 
 namespace squant::runner {
 namespace {
@@ -107,6 +108,8 @@ ParsedOptions parse_options(const std::vector<std::string>& arguments) {
       "squant-sweep");
   app.footer(kFooter);
   add_options(app, options);
+  const std::string version = program_version();
+  cli::add_printers(app, "squant-sweep " + version.substr(0, version.find(' ')));
   ParsedOptions parsed;
   std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
   if (!reversed.empty()) reversed.pop_back();

@@ -17,6 +17,7 @@
 #include "eval/checkpoint/output_file.h"
 #include "eval/export/quantize_checkpoint.h"
 #include "results/printer.h"
+#include "tools/cli/manual.h"
 
 namespace squant {
 namespace {
@@ -89,6 +90,7 @@ void add_options(CLI::App& app, Options& options) {
       ->type_name("table|csv|json|markdown|latex")
       ->capture_default_str();
   app.set_version_flag("--version", "squant-quantize " SQUANT_VERSION);
+  cli::add_printers(app, "squant-quantize " SQUANT_VERSION);
   app.footer(kFooter);
 }
 

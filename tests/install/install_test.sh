@@ -11,3 +11,8 @@ printed=$("$scratch/build/consumer")
 "$scratch/prefix/bin/squant-sweep" --version
 "$scratch/prefix/bin/squant-results" --version
 "$scratch/prefix/bin/squant-quantize" --version
+for program in squant-sweep squant-results squant-quantize; do
+  for file in man/man1/$program.1 bash-completion/completions/$program zsh/site-functions/_$program; do
+    [ -s "$scratch/prefix/share/$file" ] || { echo "share/$file is not installed"; exit 1; }
+  done
+done

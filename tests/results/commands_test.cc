@@ -1,14 +1,12 @@
 // squant-results as a user calls it: the program itself, on databases made here.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
-#include <array>
-#include <cstdio>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "results/store.h"
+#include "tests/results/program_run.h"
 #include "tests/results/sample.h"
 
 namespace squant::results {
@@ -20,26 +18,12 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
 
-struct Answer {
-  int code = -1;
-  std::string text;  // standard output and error together
-};
-
 class CommandsTest : public ::testing::Test {
  protected:
   // Runs it in the test's folder.
   Answer run(const std::string& arguments) {
-    const std::string command = "cd '" + folder_.folder().string() +
-                                "' && " SQUANT_BIN_DIR "/squant-results " + arguments + " 2>&1";
-    Answer answer;
-    FILE* const pipe = ::popen(command.c_str(), "r");
-    std::array<char, 4096> buffer{};
-    for (std::size_t size; (size = std::fread(buffer.data(), 1, buffer.size(), pipe)) > 0;) {
-      answer.text.append(buffer.data(), size);
-    }
-    const int status = ::pclose(pipe);
-    answer.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-    return answer;
+    return run_command("cd '" + folder_.folder().string() +
+                       "' && " SQUANT_BIN_DIR "/squant-results " + arguments);
   }
   // A run over these jobs, each with `num_top1` right in each tile of 250 and a reference of 66%
   // within 0.2.
@@ -64,8 +48,8 @@ class CommandsTest : public ::testing::Test {
 TEST_F(CommandsTest, HelpNamesEveryCommandAndWrongUseIsExitCodeTwo) {
   const Answer help = run("--help");
   EXPECT_EQ(help.code, 0);
-  for (const char* command :
-       {"show", "compare", "query", "runs", "status", "export", "merge", "explain", "doctor"}) {
+  for (const char* command : {"show", "compare", "query", "runs", "status", "report", "export",
+                              "merge", "explain", "doctor"}) {
     EXPECT_THAT(help.text, HasSubstr(std::string("\n  ") + command)) << command;
     EXPECT_EQ(run(std::string(command) + " --help").code, 0) << command;
   }
@@ -265,8 +249,26 @@ TEST_F(CommandsTest, ExportWritesFilesInEveryFormat) {
     EXPECT_EQ(std::string((std::istreambuf_iterator<char>(stream)), {}),
               run("export --format " + std::string(format)).text);
   }
+  const Answer junit = run_command("python3 " SQUANT_SOURCE_DIR "/tests/results/check_junit.py '" +
+                                   folder_.path("out.junit") + "'");
+  EXPECT_EQ(junit.code, 0) << junit.text;
+  EXPECT_THAT(junit.text, HasSubstr("1 failure"));
   EXPECT_THAT(run("export --format junit").text, HasSubstr("<failure type=\"fail\""));
   EXPECT_EQ(run("export -o no/such/folder/out.csv").code, 2);
+}
+
+TEST_F(CommandsTest, LatexCompiles) {
+  if (run_command("command -v pdflatex && kpsewhich booktabs.sty").code != 0) {
+    GTEST_SKIP() << "no pdflatex with booktabs here";
+  }
+  add_run("results.sqlite", {exact_, sample_job("sqnxt23_w2 100% & #1", "w8a8", "squant")}, 150);
+  std::ofstream(folder_.path("main.tex")) << "\\documentclass{article}\\usepackage{booktabs}"
+                                             "\\begin{document}\\input{table}\\end{document}\n";
+  EXPECT_EQ(run("export --format latex -o table.tex").text, "");
+  const Answer compiled =
+      run_command("cd '" + folder_.folder().string() +
+                  "' && pdflatex -interaction=nonstopmode -halt-on-error main.tex");
+  EXPECT_EQ(compiled.code, 0) << compiled.text;
 }
 
 TEST_F(CommandsTest, MergeBringsTogetherAndFindsDuplicates) {
@@ -395,6 +397,21 @@ TEST_F(CommandsTest, DoctorFindsRowsWithoutTheirRun) {
   const Answer answer = run("doctor");
   EXPECT_EQ(answer.code, 1);
   EXPECT_THAT(answer.text, HasSubstr("a row of tile names a row of worker that is not there"));
+}
+
+TEST_F(CommandsTest, TheDatabaseMayBeNamedBeforeOrBehindTheCommand) {
+  add_run("other.sqlite", {exact_}, 165);
+  const std::string shown = run("show --db other.sqlite").text;
+  EXPECT_THAT(shown, HasSubstr("1 job: 1 pass"));
+  EXPECT_EQ(run("--db other.sqlite show").text, shown);
+  EXPECT_EQ(run("--db=other.sqlite show --where bits=w4a4").text, shown);
+  EXPECT_EQ(run("--db other.sqlite show --db other.sqlite").text, shown);
+  const Answer two = run("--db a.sqlite show --db b.sqlite");
+  EXPECT_EQ(two.code, 2);
+  EXPECT_EQ(two.text, "squant-results: --db names two databases: a.sqlite and b.sqlite\n");
+  const Answer merge = run("--db a.sqlite merge b.sqlite other.sqlite");
+  EXPECT_EQ(merge.code, 2);
+  EXPECT_EQ(merge.text, "squant-results: --db: merge takes its databases by name\n");
 }
 
 }  // namespace

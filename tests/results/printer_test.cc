@@ -137,18 +137,47 @@ TEST(PrinterTest, MarkdownAlignsNumbersToTheRight) {
       "| resnet18 | float | float | 71.32 | 70.42 to 72.22 | 71.08 (+0.24) | pass |  | 12,346 |\n");
 }
 
-TEST(PrinterTest, LatexIsATabularWithItsCharactersEscaped) {
-  std::vector<ResultRow> rows = {row("sqnxt23_w2", "w4a4", "squant", 6600, "pass")};
-  EXPECT_EQ(printed(rows, Format::kLatex),
-            "% needs \\usepackage{booktabs}\n"
-            "\\begin{tabular}{lllrrllrr}\n"
-            "\\toprule\n"
-            "model & bits & mode & top-1 \\% & 95\\% interval & reference & verdict & quantize ms "
-            "& images/s \\\\\n"
-            "\\midrule\n"
-            "sqnxt23\\_w2 & w4a4 & squant & 66.00 & 65.10 to 66.90 &  & pass & 1.24 & 12,346 \\\\\n"
-            "\\bottomrule\n"
-            "\\end{tabular}\n");
+TEST(PrinterTest, LatexHasTheLayoutOfThePapersTables) {
+  std::vector<ResultRow> rows = {row("resnet18", "float", "float", 7147, "pass"),
+                                 row("resnet18", "w4a4", "squant", 6583, "fail"),
+                                 row("resnet18", "w4a4", "squant-e", 100, "no reference"),
+                                 row("resnet18", "w3", "squant", 5000, "no reference"),
+                                 row("sqnxt23_w2", "float", "float", 6938, "pass"),
+                                 row("sqnxt23_w2", "w8a8", "squant", 6922, "pass")};
+  rows[3].job.weight_bits = 3;
+  rows[1].reference_top1_pct = 66.14;
+  rows[5].reference_top1_pct = 69.22;
+  EXPECT_EQ(
+      printed(rows, Format::kLatex),
+      "% needs \\usepackage{booktabs}; top-1 accuracy in percent\n"
+      "\\begin{tabular}{rrlrr}\n"
+      "\\toprule\n"
+      "W-bit & A-bit & Method & resnet18 & sqnxt23\\_w2 \\\\\n"
+      "\\midrule\n"
+      "32 & 32 & Baseline & 71.47 & 69.38 \\\\\n"
+      "\\midrule\n"
+      "8 & 8 & SQuant (reference) & -- & 69.22 \\\\\n"
+      "8 & 8 & SQuant & -- & 69.22 \\\\\n"
+      "\\midrule\n"
+      "4 & 4 & SQuant-E & 1.00 & -- \\\\\n"
+      "4 & 4 & SQuant (reference) & 66.14 & -- \\\\\n"
+      "4 & 4 & SQuant & 65.83$^{\\dagger}$ & -- \\\\\n"
+      "\\midrule\n"
+      "3 & 32 & SQuant & 50.00 & -- \\\\\n"
+      "\\bottomrule\n"
+      "\\multicolumn{5}{l}{\\footnotesize $^{\\dagger}$ outside the tolerance of its reference, or "
+      "of other weights}\n"
+      "\\end{tabular}\n");
+}
+
+TEST(PrinterTest, LatexGivesResultsOfOneCellColumnsOfTheirOwn) {
+  std::vector<ResultRow> rows = {row("a_b", "w4a4", "squant", 6600, "pass"),
+                                 row("a_b", "w4a4", "squant", 6500, "pass")};
+  rows[1].job.rounding = "paper";
+  EXPECT_THAT(printed(rows, Format::kLatex),
+              ::testing::AllOf(::testing::HasSubstr(
+                                   "Method & a\\_b (rounding current) & a\\_b (rounding paper) "),
+                               ::testing::HasSubstr("4 & 4 & SQuant & 66.00 & 65.00 ")));
 }
 
 TEST(PrinterTest, CsvHasTheViewsColumnsInFullPrecision) {
