@@ -127,7 +127,11 @@ PreparationRow sample_preparation(const JobRow& job, std::int64_t run_id) {
     layer.in = i == 0 ? 3 : 93;
     layer.kernel = i == 0 ? 9 : 1;
     layer.quantize_ms = 0.5;
-    layer.squared_error = 12.5 * (i + 1);
+    layer.errors = {12.5 * (i + 1), 0.5, 0.75};
+    layer.errors_e = CodeErrors{10.5 * (i + 1), 3.5, 9.25};
+    layer.errors_k = CodeErrors{11.5 * (i + 1), 0.5, 4.25};
+    layer.saturated_low = i == 0 ? 0.125 : 0;
+    layer.saturated_high = 0.25;
     layer.range_min = i == 0 ? -1.5 : 0;
     layer.range_max = i == 0 ? 2.25 : 6;
     layer.sum_bound = 4096;
