@@ -94,6 +94,8 @@ class SqliteStore final : public Store {
   std::int64_t insert_evaluation(const JobRow& job);
   std::int64_t insert_or_update_job(const JobRow& job);
   void insert_layer(std::int64_t evaluation_id, const LayerRow& layer);
+  std::vector<TileRange> predicted_tiles(std::int64_t evaluation_id, std::int64_t chunk,
+                                         std::int64_t num_images);
 
   std::mutex mutex_;
   std::unique_ptr<WriterSession> writer_;  // one of the two
@@ -411,17 +413,29 @@ void SqliteStore::forget(std::span<const std::string> identities) {
 
 // --- reading
 
+std::vector<TileRange> SqliteStore::predicted_tiles(std::int64_t evaluation_id, std::int64_t chunk,
+                                                    std::int64_t num_images) {
+  Query rows = query(
+      "SELECT first, count FROM prediction WHERE evaluation_id = ?1 AND first % ?2 = 0"
+      " AND count = min(?2, ?3 - first) ORDER BY first");
+  rows.bind(evaluation_id, chunk, num_images);
+  std::vector<TileRange> tiles;
+  while (rows.step()) tiles.push_back({rows.integer(0), rows.integer(1)});
+  return tiles;
+}
+
 JobState SqliteStore::job_state(const JobRow& job) {
   return read("read a job's state", [&] {
     JobState state;
     bool is_complete = false;
+    std::int64_t stored_chunk = job.chunk;
     {
       Query found = query(
           "SELECT completed_at IS NOT NULL, chunk FROM job JOIN total USING (job_id) WHERE "
           "identity = ?");
       if (found.bind(job.identity).step()) {
         is_complete = found.integer(0) != 0;
-        state.is_on_other_grid = is_complete && found.integer(1) != job.chunk;
+        stored_chunk = found.integer(1);
       }
     }
     const std::optional<std::int64_t> evaluation_id = find_evaluation(job.evaluation);
@@ -439,12 +453,15 @@ JobState SqliteStore::job_state(const JobRow& job) {
       tiles.bind(*evaluation_id, job.chunk, job.num_images);
       while (tiles.step()) state.finished.push_back({tiles.integer(0), tiles.integer(1)});
     }
-    Query predicted = query(
-        "SELECT first, count FROM prediction WHERE evaluation_id = ?1 AND first % ?2 = 0"
-        " AND count = min(?2, ?3 - first) ORDER BY first");
-    predicted.bind(*evaluation_id, job.chunk, job.num_images);
-    while (predicted.step())
-      state.predicted.push_back({predicted.integer(0), predicted.integer(1)});
+    const bool is_on_other_grid = is_complete && stored_chunk != job.chunk;
+    state.predicted = predicted_tiles(*evaluation_id, is_on_other_grid ? stored_chunk : job.chunk,
+                                      job.num_images);
+    if (is_on_other_grid) {
+      std::int64_t num_predicted = 0;
+      for (const TileRange& range : state.predicted) num_predicted += range.count;
+      state.predictions_need_force = num_predicted < job.num_images;
+      state.predicted = state.finished;
+    }
     Query preparation = query(
         "SELECT run_id, rank, ranges_json, quantize_ms, calibrate_ms, num_weights, finished_at"
         " FROM preparation WHERE evaluation_id = ?");

@@ -58,8 +58,11 @@ struct JobState {
   // Tiles of this job's grid that are stored, ascending. All of them where the same job is
   // complete, on any grid.
   std::vector<TileRange> finished;
-  std::vector<TileRange> predicted;           // those of them whose predictions are kept
-  bool is_on_other_grid = false;              // complete, but on tiles of another size
+  // Those of them that need not be computed again to keep predictions.
+  std::vector<TileRange> predicted;
+  // The job is complete on tiles of another size, not all of which have predictions: only those of
+  // a job that is forgotten could be kept.
+  bool predictions_need_force = false;
   std::optional<PreparationRow> preparation;  // without layers
   std::optional<FailureRow> failure;          // the last one, if no later result cleared it
 };
