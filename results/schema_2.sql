@@ -29,7 +29,7 @@ CREATE TABLE prediction (
   classes       TEXT NOT NULL,
   PRIMARY KEY (evaluation_id, first, count),
   FOREIGN KEY (evaluation_id, first, count) REFERENCES tile ON DELETE CASCADE
-) STRICT, WITHOUT ROWID;
+) STRICT;  -- with a rowid: such long rows would each take a page of their own in an index
 
 CREATE TABLE dataset (
   dataset_id  INTEGER PRIMARY KEY,
