@@ -34,6 +34,12 @@ json put(const quant::SquantErrors& errors) {
   return json::array({errors.squared, errors.max_kernel, errors.max_channel});
 }
 
+json put(const quant::Saturation& saturation) {
+  return json::array({saturation.low, saturation.high});
+}
+
+json put(const quant::StageErrors& errors);
+
 template <typename T>
 json put(const std::optional<T>& value) {
   return value ? put(*value) : json();
@@ -41,10 +47,6 @@ json put(const std::optional<T>& value) {
 
 json put(const quant::StageErrors& errors) {
   return json::array({put(errors.e), put(errors.k), put(errors.c)});
-}
-
-json put(const quant::Saturation& saturation) {
-  return json::array({saturation.low, saturation.high});
 }
 
 json put(const eval::LayerFacts& layer) {
