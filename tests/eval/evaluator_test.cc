@@ -84,7 +84,9 @@ TEST_F(EvaluatorTest, PreparationTellsWhatItDid) {
     EXPECT_LE(layer.errors->k->max_kernel, layer.errors->e.max_kernel);
     EXPECT_LE(layer.errors->c->max_channel, layer.errors->k->max_channel);
     EXPECT_EQ(layer.saturation.has_value(), i > 0);
-    if (layer.saturation) EXPECT_LE(layer.saturation->low + layer.saturation->high, 1);
+    if (layer.saturation) {
+      EXPECT_LE(layer.saturation->low + layer.saturation->high, 1);
+    }
     EXPECT_GT(layer.sum_bound, 0);
     EXPECT_GT(layer.quantize_ms, 0);
     num_weights += layer.shape.size();
