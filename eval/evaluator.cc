@@ -14,6 +14,7 @@
 
 #include "eval/batch_size.h"
 #include "eval/checkpoint/checkpoint.h"
+#include "eval/engine/calibration.h"
 #include "eval/engine/engine.h"
 #include "eval/engine/integer_engine.h"
 #include "eval/logits_digest.h"
@@ -165,19 +166,36 @@ std::pair<std::shared_ptr<PreparedEngine>, std::int64_t> build_engine(
   return {result, bytes};
 }
 
-// Counts one image. Of equal logits the lower class wins; a label whose logit is no number is
-// wrong.
-void count_image(std::span<const float> logits, std::int32_t label, TileCounts& counts) {
+// The letter of an image in TileCounts::outcomes. Of equal logits the lower class wins; a label
+// whose logit is no number is wrong.
+char outcome_of(std::span<const float> logits, std::int32_t label) {
   const float own = logits[static_cast<std::size_t>(label)];
-  if (std::isnan(own)) {
-    return;
-  }
+  if (std::isnan(own)) return '0';
   std::int64_t rank = 0;
   for (std::size_t c = 0; c < logits.size(); ++c) {
     rank += logits[c] > own || (logits[c] == own && c < static_cast<std::size_t>(label)) ? 1 : 0;
   }
-  counts.num_top1 += rank < 1 ? 1 : 0;
-  counts.num_top5 += rank < 5 ? 1 : 0;
+  return rank < 1 ? '1' : rank < 5 ? '5' : '0';
+}
+
+// The class whose label would be right; -1 where no logit is a number.
+std::int32_t predicted_class(std::span<const float> logits) {
+  std::int32_t best = -1;
+  for (std::size_t c = 0; c < logits.size(); ++c) {
+    if (std::isnan(logits[c])) continue;
+    if (best < 0 || logits[c] > logits[static_cast<std::size_t>(best)])
+      best = static_cast<std::int32_t>(c);
+  }
+  return best;
+}
+
+void count_image(std::span<const float> logits, std::int32_t label, std::size_t at,
+                 TileCounts& counts) {
+  const char outcome = outcome_of(logits, label);
+  counts.outcomes[at] = outcome;
+  counts.num_top1 += outcome == '1' ? 1 : 0;
+  counts.num_top5 += outcome == '1' || outcome == '5' ? 1 : 0;
+  if (!counts.predictions.empty()) counts.predictions[at] = predicted_class(logits);
 }
 
 std::string dataset_key(const DatasetSpec& spec) {
@@ -270,6 +288,9 @@ struct Evaluator::Impl {
     counts.num_broken = static_cast<std::int64_t>(images.broken.size());
     counts.has_digest = prepared->engine->exact();
     const auto classes = static_cast<std::size_t>(info.num_classes);
+    counts.outcomes.assign(static_cast<std::size_t>(images.count), 'x');
+    if (tile_job.job.keep_predictions)
+      counts.predictions.assign(static_cast<std::size_t>(images.count), -1);
     std::vector<bool> broken(static_cast<std::size_t>(images.count), false);
     for (const std::int64_t index : images.broken) {
       broken.at(static_cast<std::size_t>(index - images.first)) = true;
@@ -298,7 +319,7 @@ struct Evaluator::Impl {
         }
         const std::span<const float> own(logits.data() + static_cast<std::size_t>(i) * classes,
                                          classes);
-        count_image(own, label, counts);
+        count_image(own, label, at, counts);
         if (counts.has_digest) {
           counts.digest += image_digest(own, images.first + begin + i);
         }
@@ -343,14 +364,16 @@ Preparation Evaluator::prepare(const Job& job) {
       LayerFacts facts;
       facts.quantize_ms = median_ms(impl_->options.quantize_repeats,
                                     [&] { quant::squant_cpu(std::span(&tensor, 1), options); });
-      facts.errors = quant::squant_errors(tensor, options);
+      facts.errors = quant::squant_stage_errors(tensor, options);
       result.layers.push_back(std::move(facts));
     }
   }
+  Calibration calibration;
   if (job.activation_bits > 0) {
     const auto start = std::chrono::steady_clock::now();
-    result.ranges = calibrate(*model, weights, job.activation_bits, job.rounding, job.sigma,
-                              job.calibration_images);
+    calibration = calibrate_and_measure(*model, weights, job.activation_bits, job.rounding,
+                                        job.sigma, job.calibration_images);
+    result.ranges = calibration.ranges;
     result.calibrate_ms = elapsed_ms(start);
   }
   const std::string key = engine_key(job, result.ranges);
@@ -370,6 +393,8 @@ Preparation Evaluator::prepare(const Job& job) {
     facts.shape =
         quant::weight_shape(model->weights.at(node.name + ".weight").shape, node.name + ".weight");
     facts.input_range = result.ranges.empty() ? quant::ActivationRange{} : result.ranges[i];
+    // The first layer's input, the pixels, has no range of its own.
+    if (i > 0 && !result.ranges.empty()) facts.saturation = calibration.saturation[i];
     facts.kernel = engine->layers.empty() ? "float" : engine->layers[i].kernel;
     facts.sum_bound = engine->layers.empty() ? 0 : engine->layers[i].sum_bound;
     result.num_weights += facts.shape.size();

@@ -5,12 +5,14 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "eval/images/dataset.h"
 #include "quant/activation.h"
-#include "quant/squant.h"
+#include "quant/saturation.h"
+#include "quant/stage_errors.h"
 
 namespace squant::eval {
 
@@ -35,6 +37,8 @@ struct Job {
   double sigma = 0;
   std::int64_t calibration_images = 0;
   EngineChoice engine = EngineChoice::kAuto;
+  // Decides no logit: whether the class of each image is answered too.
+  bool keep_predictions = false;
 };
 
 // Facts about one layer, kept with the job.
@@ -42,8 +46,9 @@ struct LayerFacts {
   std::string name;
   quant::WeightShape shape;
   double quantize_ms = 0;
-  quant::SquantErrors errors;
-  quant::ActivationRange input_range;  // 0, 0: not quantized
+  std::optional<quant::StageErrors> errors;     // empty: float weights
+  quant::ActivationRange input_range;           // 0, 0: not quantized
+  std::optional<quant::Saturation> saturation;  // of calibration's inputs; empty: not quantized
   double sum_bound = 0;  // max over channels of sum |w| * max |x|: integer sums stay below it
   std::string kernel;    // which convolution computes it: "int8", "float32", "float64", "float"
 };
@@ -78,6 +83,11 @@ struct TileCounts {
   bool has_digest = false;      // exact engines only
   Digest digest;
   double compute_ms = 0;  // evaluation alone, decoding not included
+  // A letter an image: '1' right with the first guess, '5' within five, '0' wrong, 'x' broken.
+  std::string outcomes;
+  // The class of each image, -1 for a broken one or one whose logits are no numbers. Empty unless
+  // Job::keep_predictions.
+  std::vector<std::int32_t> predictions;
 };
 
 struct EvaluatorOptions {

@@ -5,11 +5,14 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <memory>
 #include <stdexcept>
 
+#include "results/class_counts.h"
 #include "results/reference.h"
 #include "results/result_columns.h"
 #include "results/result_query.h"
+#include "results/significance.h"
 #include "results/store.h"
 
 namespace squant::results {
@@ -75,6 +78,7 @@ std::map<std::string, int> index_by(const Key& key, std::span<const ResultRow> r
 
 struct Side {
   std::string name;
+  std::unique_ptr<Connection> connection;
   std::vector<ResultRow> rows;
   std::optional<Reference> reference;  // a reference file
   bool is_paper = false;               // the reference values of the other side
@@ -113,11 +117,51 @@ Side load_side(const std::string& text, const std::string& database) {
     path = at == 0 ? database : text.substr(0, at);
     selection.run = text.substr(at + 1);
   }
-  const auto connection = Connection::open_reader(path);
-  check_columns(*connection);
-  side.rows = select_results(*connection, selection);
+  side.connection = Connection::open_reader(path);
+  check_columns(*side.connection);
+  side.rows = select_results(*side.connection, selection);
   return side;
 }
+
+// --- significance
+
+std::string outcomes_of(const Side& side, const ResultRow& row) {
+  return side.connection->guarded("read outcomes", [&] {
+    return job_outcomes(*side.connection, {row.job_id, row.job.num_images, row.job.chunk});
+  });
+}
+
+Significance paired_test(const std::string& a, const std::string& b) {
+  Significance result{Significance::Test::kPaired, 0, 0, 1};
+  for (std::size_t image = 0; image < a.size(); ++image) {
+    result.only_a += a[image] == '1' && b[image] != '1' ? 1 : 0;
+    result.only_b += a[image] != '1' && b[image] == '1' ? 1 : 0;
+  }
+  result.p = mcnemar_mid_p(result.only_a, result.only_b);
+  return result;
+}
+
+Significance test_pair(const Side& side_a, const Side& side_b, const Comparison& pair) {
+  if (pair.outcome == Outcome::kEqual || !pair.a || !pair.b) return {};
+  if (!is_complete(*pair.a) || !is_complete(*pair.b) || pair.a->num_images == 0) return {};
+  if (pair.a->job.dataset_fingerprint == pair.b->job.dataset_fingerprint &&
+      pair.a->num_images == pair.b->num_images) {
+    const std::string a = outcomes_of(side_a, *pair.a);
+    const std::string b = outcomes_of(side_b, *pair.b);
+    if (!a.empty() && a.size() == b.size()) return paired_test(a, b);
+  }
+  return {Significance::Test::kCounts, 0, 0,
+          two_proportions_p(pair.a->num_top1, pair.a->num_images, pair.b->num_top1,
+                            pair.b->num_images)};
+}
+
+// Of a published percentage it is not known which images were right: as if of as many images.
+double reference_p(const ResultRow& row, double reference_pct) {
+  const auto num_right = std::llround(reference_pct / 100 * static_cast<double>(row.num_images));
+  return two_proportions_p(row.num_top1, row.num_images, num_right, row.num_images);
+}
+
+constexpr double kSignificant = 0.05;
 
 struct ReferenceComparison {
   const ResultRow* row = nullptr;
@@ -152,6 +196,10 @@ Cell percent(double value, bool is_known = true) {
   return is_known ? Cell{TextTable::Type::kReal, decimal(value, 2)} : Cell{};
 }
 
+Cell p_cell(double p) {
+  return {TextTable::Type::kReal, p < 0.0001 ? std::string("<0.0001") : decimal(p, 4)};
+}
+
 Cell difference_cell(double difference) {
   return {TextTable::Type::kReal, (difference < 0 ? "" : "+") + decimal(difference, 2)};
 }
@@ -162,28 +210,41 @@ std::string joined(const std::vector<std::string>& words) {
   return text;
 }
 
+std::string significance_text(std::int64_t count) {
+  return std::to_string(count) + (count == 1 ? " differs" : " differ") +
+         " by more than chance (p < 0.05)";
+}
+
 int print_reference_comparison(const std::vector<ReferenceComparison>& comparisons,
                                const Output& output) {
   TextTable table;
-  table.columns = {"model", "bits", "mode", "top-1 %", "reference", "difference", "outcome"};
+  table.columns = {"model",      "bits", "mode", "top-1 %", "reference",
+                   "difference", "test", "p",    "outcome"};
   std::int64_t num_bad = 0;
+  std::int64_t num_significant = 0;
   for (const ReferenceComparison& comparison : comparisons) {
     const ResultRow& row = *comparison.row;
     const char* const outcome = !is_complete(row)      ? "unfinished"
                                 : comparison.is_within ? "within"
                                                        : "outside";
     num_bad += comparison.is_within ? 0 : 1;
+    const bool is_tested = is_complete(row) && row.num_images > 0;
+    const double p = is_tested ? reference_p(row, comparison.reference_pct) : 1;
+    num_significant += p < kSignificant ? 1 : 0;
     table.rows.push_back(
         {TextTable::cell(row.job.model), TextTable::cell(row.job.bits),
          TextTable::cell(row.job.mode), percent(row.top1_pct, row.num_images > 0),
          percent(comparison.reference_pct),
          row.num_images > 0 ? difference_cell(row.top1_pct - comparison.reference_pct) : Cell{},
+         is_tested ? TextTable::cell(std::string("counts")) : Cell{},
+         is_tested ? p_cell(p) : Cell{},
          TextTable::cell(outcome, comparison.is_within ? Tone::kGood : Tone::kBad)});
   }
   print_table(output.out, table, output.format, output.style);
   if (output.format == Format::kTable) {
     output.out << '\n'
-               << comparisons.size() << " compared, " << num_bad << " not within the tolerance\n";
+               << comparisons.size() << " compared, " << num_bad << " not within the tolerance; "
+               << significance_text(num_significant) << '\n';
   }
   return num_bad > 0 ? kExitBad : kExitGood;
 }
@@ -192,20 +253,29 @@ bool is_good(Outcome outcome) { return outcome == Outcome::kEqual || outcome == 
 
 int print_comparison(const std::vector<Comparison>& comparisons, const Output& output) {
   TextTable table;
-  table.columns = {"model",      "bits",   "mode",    "A top-1 %", "B top-1 %",
-                   "difference", "digest", "outcome", "differs in"};
+  table.columns = {"model",   "bits", "mode", "A top-1 %", "B top-1 %", "difference", "A alone",
+                   "B alone", "test", "p",    "digest",    "outcome",   "differs in"};
   std::int64_t num_bad = 0;
+  std::int64_t num_significant = 0;
   for (const Comparison& pair : comparisons) {
     const ResultRow& any = pair.a ? *pair.a : *pair.b;
     const bool has_both = pair.a && pair.b && pair.a->num_images > 0 && pair.b->num_images > 0;
     const bool has_digests = has_both && pair.a->digest && pair.b->digest;
     num_bad += is_good(pair.outcome) ? 0 : 1;
+    const Significance& tested = pair.significance;
+    const bool is_paired = tested.test == Significance::Test::kPaired;
+    const bool is_tested = tested.test != Significance::Test::kNone;
+    num_significant += tested.p < kSignificant ? 1 : 0;
     table.rows.push_back(
         {TextTable::cell(any.job.model), TextTable::cell(any.job.bits),
          TextTable::cell(any.job.mode),
          pair.a ? percent(pair.a->top1_pct, pair.a->num_images > 0) : Cell{},
          pair.b ? percent(pair.b->top1_pct, pair.b->num_images > 0) : Cell{},
          has_both ? difference_cell(pair.b->top1_pct - pair.a->top1_pct) : Cell{},
+         is_paired ? TextTable::cell(tested.only_a) : Cell{},
+         is_paired ? TextTable::cell(tested.only_b) : Cell{},
+         is_tested ? TextTable::cell(std::string(is_paired ? "paired" : "counts")) : Cell{},
+         is_tested ? p_cell(tested.p) : Cell{},
          has_digests
              ? TextTable::cell(pair.a->digest == pair.b->digest ? std::string("equal") : "differs")
              : Cell{},
@@ -215,7 +285,9 @@ int print_comparison(const std::vector<Comparison>& comparisons, const Output& o
   }
   print_table(output.out, table, output.format, output.style);
   if (output.format == Format::kTable) {
-    output.out << '\n' << comparisons.size() << " compared, " << num_bad << " not in agreement\n";
+    output.out << '\n'
+               << comparisons.size() << " compared, " << num_bad << " not in agreement; "
+               << significance_text(num_significant) << '\n';
   }
   return num_bad > 0 ? kExitBad : kExitGood;
 }
@@ -261,15 +333,18 @@ std::vector<Comparison> compare_results(std::span<const ResultRow> a, std::span<
   std::vector<Comparison> comparisons;
   for (std::size_t i = 0; i < a.size(); ++i) {
     if (partner_of_a[i] < 0) {
-      comparisons.push_back({a[i], {}, Outcome::kOnlyA, {}});
+      comparisons.push_back({a[i], {}, Outcome::kOnlyA, {}, {}});
       continue;
     }
     const ResultRow& other = b[static_cast<std::size_t>(partner_of_a[i])];
-    comparisons.push_back({a[i], other, outcome_of(a[i], other, tolerance_pct),
-                           differing_fields(a[i].job, other.job)});
+    comparisons.push_back({a[i],
+                           other,
+                           outcome_of(a[i], other, tolerance_pct),
+                           differing_fields(a[i].job, other.job),
+                           {}});
   }
   for (std::size_t i = 0; i < b.size(); ++i) {
-    if (partner_of_b[i] < 0) comparisons.push_back({{}, b[i], Outcome::kOnlyB, {}});
+    if (partner_of_b[i] < 0) comparisons.push_back({{}, b[i], Outcome::kOnlyB, {}, {}});
   }
   return comparisons;
 }
@@ -295,6 +370,7 @@ int compare_command(const std::string& a, const std::string& b, const std::strin
              pair.outcome == Outcome::kUnfinished;
     });
   }
+  for (Comparison& pair : comparisons) pair.significance = test_pair(side_a, side_b, pair);
   return print_comparison(comparisons, output);
 }
 

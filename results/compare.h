@@ -1,4 +1,5 @@
-// Do two sets of results agree? Internal to results/.
+// Do two sets of results agree, and could chance alone explain where they differ? Internal to
+// results/.
 #pragma once
 
 #include <optional>
@@ -17,6 +18,18 @@ struct CompareOptions {
 };
 inline constexpr double kDefaultTolerancePct = 0.05;  // of float results from different machines
 
+// How a difference was tested, two-sided (significance.h).
+struct Significance {
+  enum class Test : std::uint8_t {
+    kNone,    // nothing to test: equal by their digests, unfinished, or on one side only
+    kPaired,  // McNemar's mid-p: the same images, and which of them were right is known
+    kCounts,  // two proportions
+  };
+  Test test = Test::kNone;
+  std::int64_t only_a = 0, only_b = 0;  // kPaired: images that one side alone got right
+  double p = 1;
+};
+
 struct Comparison {
   enum class Outcome : std::uint8_t {
     kEqual,       // the same job with the same counts and digest, both perhaps equally far
@@ -30,6 +43,7 @@ struct Comparison {
   std::optional<ResultRow> a, b;
   Outcome outcome = Outcome::kEqual;
   std::vector<std::string> differs_in;  // columns that make them different jobs
+  Significance significance;            // set by compare_command()
 };
 const char* outcome_name(Comparison::Outcome outcome);
 

@@ -1,5 +1,6 @@
 #include "results/connection.h"
 
+#include <SQLiteCpp/Backup.h>
 #include <sqlite3.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -154,6 +155,12 @@ int system_error_of(sqlite3* handle) {
 
 }  // namespace
 
+void copy_database(SQLite::Database& from, SQLite::Database& to, const char* schema) {
+  SQLite::Backup backup(to, schema, from, "main");
+  const int code = backup.executeStep(-1);  // waits for a lock as any other statement does
+  if (code != SQLITE_DONE) throw SQLite::Exception(sqlite3_errstr(code), code);
+}
+
 std::string file_uri(const std::string& path, const std::string& options) {
   std::string uri =
       path.starts_with('/') ? "file://" : "file:";  // an empty authority, so that "//x" is not one
@@ -243,19 +250,27 @@ std::unique_ptr<Connection> Connection::open_reader(const std::string& path) {
     throw StoreError(prefix(path, "open the results database") + error.what());
   }
   connection->guarded("open the results database", [&] {
-    connection->exec("PRAGMA query_only = ON");
     check_ours(*connection);
     const std::int64_t version = connection->pragma("user_version");
-    if (version < kSchemaVersion) {
-      throw StoreIncompatible(
-          prefix(path, "read the results database") +
-          (version == 0 ? "it is empty"
-                        : "its schema version is " + std::to_string(version) + ", this program's " +
-                              std::to_string(kSchemaVersion) +
-                              "; `squant-results doctor --migrate` brings it up to date"));
-    }
+    if (version == 0)
+      throw StoreIncompatible(prefix(path, "read the results database") + "it is empty");
+    if (version < kSchemaVersion) connection->become_migrated_copy();
+    connection->exec("PRAGMA query_only = ON");
   });
   return connection;
+}
+
+void Connection::become_migrated_copy() {
+  // Without a name: in memory, on the disk where it is large, and gone with the connection.
+  SQLite::Database copy("", SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE);
+  copy_database(database_, copy, "main");
+  {
+    SQLite::Transaction transaction(copy);
+    migrate(copy);
+    transaction.commit();
+  }
+  database_ = std::move(copy);
+  is_copy_ = true;
 }
 
 SQLite::Statement& Connection::statement(const char* sql) {

@@ -26,6 +26,9 @@ JournalMode journal_mode_for(std::uint32_t filesystem_type);
 // The file as a URI: no character of the path means anything else. `options`: "mode=ro".
 std::string file_uri(const std::string& path, const std::string& options = {});
 
+// Copies the database `from` as it is now over the one attached to `to` as `schema`.
+void copy_database(SQLite::Database& from, SQLite::Database& to, const char* schema);
+
 // Throws what `error` means: StoreFull, StoreLocked, StoreIncompatible or StoreError.
 [[noreturn]] void throw_store_error(const SQLite::Database& database, const std::string& path,
                                     std::string_view purpose, const SQLite::Exception& error);
@@ -80,12 +83,15 @@ class Connection {
   // `mode`: by the file system, if not given.
   static std::unique_ptr<Connection> open_writer(const std::string& path,
                                                  std::optional<JournalMode> mode = {});
-  // The file must exist, with this program's schema version.
+  // The file must exist. Where its schema is an older one, this connection is to a temporary copy
+  // brought up to date: neither the file nor its folder need be writable, and what is written to it
+  // later does not show.
   static std::unique_ptr<Connection> open_reader(const std::string& path);
 
   SQLite::Database& database() { return database_; }
   const std::string& path() const { return path_; }
   JournalMode journal_mode() const { return journal_mode_; }
+  bool is_copy() const { return is_copy_; }
   // `sql` is a literal: it is prepared once and found again by its text.
   SQLite::Statement& statement(const char* sql);
   void exec(const std::string& sql) { database_.exec(sql); }
@@ -116,8 +122,10 @@ class Connection {
 
  private:
   Connection(const std::string& path, const std::string& uri_options, int flags);
+  void become_migrated_copy();
   std::string path_;
   SQLite::Database database_;
+  bool is_copy_ = false;
   JournalMode journal_mode_ = JournalMode::kWal;
   std::unordered_map<std::string_view, std::unique_ptr<SQLite::Statement>> statements_;
 };

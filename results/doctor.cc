@@ -92,6 +92,65 @@ void check_sums(Connection& connection, Findings& findings) {
       : findings.bad("sums", problems);
 }
 
+// The sums by class are derived from outcomes and labels, as the job's own are from the tiles.
+void check_classes(Connection& connection, Findings& findings) {
+  std::vector<std::string> problems;
+  std::int64_t num_counted = 0;
+  ClassCounts classes(connection);
+  Query rows(connection.statement(
+      "SELECT j.job_id, j.num_images, j.chunk, e.model || ' ' || e.bits || ' ' || e.mode,"
+      " t.num_images, t.num_top1, t.num_top5 FROM job j JOIN evaluation e USING (evaluation_id)"
+      " JOIN total t USING (job_id) WHERE t.completed_at IS NOT NULL ORDER BY j.job_id"));
+  while (rows.step()) {
+    const StoredJob job{rows.integer(0), rows.integer(1), rows.integer(2)};
+    const std::vector<ClassCount> stored = classes.load(job.job_id);
+    num_counted += stored.empty() ? 0 : 1;
+    ClassCount sum;
+    for (const ClassCount& one : stored) {
+      sum.num_images += one.num_images;
+      sum.num_top1 += one.num_top1;
+      sum.num_top5 += one.num_top5;
+    }
+    const ClassCount total{0, rows.integer(4), rows.integer(5), rows.integer(6)};
+    if (stored != classes.count(job)) {
+      problems.push_back(rows.text(3) + ": not those of its tiles' outcomes");
+    } else if (!stored.empty() && sum != total) {
+      problems.push_back(rows.text(3) + ": they add up to " + std::to_string(sum.num_top1) +
+                         " of " + std::to_string(sum.num_images) + ", the job has " +
+                         std::to_string(total.num_top1) + " of " +
+                         std::to_string(total.num_images));
+    }
+  }
+  problems.empty()
+      ? findings.good("classes", "the sums by class of " + with_thousands(num_counted) +
+                                     " complete jobs are those of their outcomes")
+      : findings.bad("classes", problems);
+}
+
+// Kept predictions and outcomes tell the same: right is what is predicted as it is labelled.
+void check_predictions(Connection& connection, Findings& findings) {
+  std::vector<std::string> problems;
+  Query rows(connection.statement(
+      "SELECT e.model || ' ' || e.bits || ' ' || e.mode, p.first, p.count,"
+      " json_array_length(p.classes) <> p.count OR EXISTS (SELECT 1 FROM json_each(p.classes) y"
+      " JOIN dataset d ON d.fingerprint = e.dataset_fingerprint"
+      " JOIN label l ON l.dataset_id = d.dataset_id AND l.image = p.first + y.key"
+      " WHERE (y.value IS l.class) <> (substr(k.outcomes, y.key + 1, 1) = '1'))"
+      " FROM prediction p JOIN tile k USING (evaluation_id, first, count)"
+      " JOIN evaluation e USING (evaluation_id)"));
+  std::int64_t num_tiles = 0;
+  while (rows.step()) {
+    ++num_tiles;
+    if (rows.integer(3) == 0) continue;
+    problems.push_back(rows.text(0) + ": those of images [" + rows.text(1) + ", " +
+                       std::to_string(rows.integer(1) + rows.integer(2)) +
+                       ") are not those of the tile's outcomes");
+  }
+  problems.empty() ? findings.good("predictions", "those of " + with_thousands(num_tiles) +
+                                                      " tiles are kept, and agree with them")
+                   : findings.bad("predictions", problems);
+}
+
 // What is missing, by the run that last planned it; the same command continues.
 void list_holes(Connection& connection, Findings& findings) {
   Query rows(connection.statement(
@@ -128,6 +187,8 @@ int diagnose(Connection& connection, const Output& output) {
     check_file(connection, findings);
     check_references(connection, findings);
     check_sums(connection, findings);
+    check_classes(connection, findings);
+    check_predictions(connection, findings);
     list_holes(connection, findings);
   });
   print_table(output.out, findings.table, output.format, output.style);

@@ -76,8 +76,9 @@ Totals Ledger::add_up(const StoredJob& job) {
 
 void Ledger::rebuild(const StoredJob& job) {
   if (store(job, add_up(job))) {
-    on_complete(job.job_id);
+    on_complete(job);
   } else {
+    class_counts_.clear(job.job_id);
     query(
         "UPDATE run_job SET verdict = NULL, verdict_text = NULL, judged_at = NULL WHERE job_id = ?")
         .bind(job.job_id)
@@ -92,10 +93,16 @@ void Ledger::clear_failures(std::int64_t job_id, std::int64_t before_run_id) {
       .run();
 }
 
-void Ledger::on_complete(std::int64_t job_id) {
-  clear_failures(job_id, std::numeric_limits<std::int64_t>::max());
-  judge_job(job_id);
-  judge_dependents(job_id);
+void Ledger::recount_classes(const StoredJob& job) {
+  Query complete = query("SELECT 1 FROM total WHERE job_id = ? AND completed_at IS NOT NULL");
+  if (complete.bind(job.job_id).step()) class_counts_.rebuild(job);
+}
+
+void Ledger::on_complete(const StoredJob& job) {
+  clear_failures(job.job_id, std::numeric_limits<std::int64_t>::max());
+  class_counts_.rebuild(job);
+  judge_job(job.job_id);
+  judge_dependents(job.job_id);
 }
 
 void Ledger::judge_dependents(std::int64_t job_id) {

@@ -7,21 +7,15 @@
 #include <unordered_map>
 #include <vector>
 
+#include "results/class_counts.h"
 #include "results/connection.h"
 #include "results/totals.h"
 
 namespace squant::results {
 
-// A job as the database has it.
-struct StoredJob {
-  std::int64_t job_id = 0;
-  std::int64_t num_images = 0;
-  std::int64_t chunk = 0;
-};
-
 class Ledger {
  public:
-  explicit Ledger(Connection& connection) : connection_(connection) {}
+  explicit Ledger(Connection& connection) : connection_(connection), class_counts_(connection) {}
 
   // The jobs that read tiles of this evaluation. Kept from call to call: whoever changes jobs calls
   // forget_grids().
@@ -35,9 +29,12 @@ class Ledger {
   Totals add_up(const StoredJob& job);
   // Adds up, stores the sums, and judges a complete job.
   void rebuild(const StoredJob& job);
+  // Counts a complete job's classes once more: outcomes have come to its tiles.
+  void recount_classes(const StoredJob& job);
 
-  // Clears the job's failures and judges it; a float job also those that it is the baseline of.
-  void on_complete(std::int64_t job_id);
+  // Clears the job's failures, counts its classes and judges it; a float job also those that it is
+  // the baseline of.
+  void on_complete(const StoredJob& job);
   void clear_failures(std::int64_t job_id, std::int64_t before_run_id);
   // Judges a complete job for every run it is part of; leaves others alone, whose state the views
   // tell.
@@ -50,6 +47,7 @@ class Ledger {
   std::optional<double> baseline_of(std::int64_t job_id);
 
   Connection& connection_;
+  ClassCounts class_counts_;
   std::unordered_map<std::int64_t, std::vector<StoredJob>> jobs_of_;
 };
 

@@ -13,9 +13,11 @@ constexpr const char* kMaps =
     "CREATE TEMP TABLE run_map (source_id INTEGER PRIMARY KEY, run_id INTEGER NOT NULL);"
     "CREATE TEMP TABLE evaluation_map (source_id INTEGER PRIMARY KEY, evaluation_id INTEGER NOT "
     "NULL);"
+    "CREATE TEMP TABLE dataset_map (source_id INTEGER PRIMARY KEY, dataset_id INTEGER NOT NULL);"
     "CREATE TEMP TABLE job_map (source_id INTEGER PRIMARY KEY, job_id INTEGER NOT NULL);";
 constexpr const char* kDropMaps =
-    "DROP TABLE IF EXISTS temp.run_map; DROP TABLE IF EXISTS temp.evaluation_map; DROP TABLE IF "
+    "DROP TABLE IF EXISTS temp.run_map; DROP TABLE IF EXISTS temp.dataset_map; DROP TABLE IF "
+    "EXISTS temp.evaluation_map; DROP TABLE IF "
     "EXISTS temp.job_map;";
 
 constexpr const char* kRuns =
@@ -85,6 +87,16 @@ constexpr const char* kJobMap =
     "r.run_id"
     " AND h.failed_at = f.failed_at AND h.reason = f.reason)";
 
+constexpr const char* kDatasets =
+    "INSERT INTO main.dataset (fingerprint) SELECT fingerprint FROM source.dataset WHERE true"
+    " ORDER BY dataset_id ON CONFLICT DO NOTHING;"
+    "INSERT INTO temp.dataset_map SELECT s.dataset_id, m.dataset_id FROM source.dataset s"
+    " JOIN main.dataset m USING (fingerprint);"
+    "INSERT INTO main.class SELECT m.dataset_id, class, name FROM source.class s"
+    " JOIN temp.dataset_map m ON m.source_id = s.dataset_id WHERE true ON CONFLICT DO NOTHING;"
+    "INSERT INTO main.label SELECT m.dataset_id, image, class FROM source.label s"
+    " JOIN temp.dataset_map m ON m.source_id = s.dataset_id WHERE true ON CONFLICT DO NOTHING";
+
 constexpr const char* kConflicts =
     "SELECT e.model || ' ' || e.bits || ' ' || e.mode || ', images [' || h.first || ', ' || "
     "(h.first + h.count) ||"
@@ -104,13 +116,38 @@ constexpr const char* kConflicts =
     " FROM source.preparation s JOIN temp.evaluation_map m ON m.source_id = s.evaluation_id"
     " JOIN main.preparation h ON h.evaluation_id = m.evaluation_id"
     " JOIN main.evaluation e ON e.evaluation_id = m.evaluation_id WHERE h.ranges_json <> "
-    "s.ranges_json";
+    "s.ranges_json"
+    " UNION ALL SELECT e.model || ' ' || e.bits || ' ' || e.mode || ', images [' || h.first || ', "
+    "' "
+    "|| (h.first + h.count) || '): the same counts and digest, but other images are right'"
+    " FROM source.tile s JOIN temp.evaluation_map m ON m.source_id = s.evaluation_id"
+    " JOIN main.tile h ON h.evaluation_id = m.evaluation_id AND h.first = s.first AND h.count = "
+    "s.count"
+    " JOIN main.evaluation e ON e.evaluation_id = m.evaluation_id"
+    " WHERE h.digest = s.digest AND h.num_top1 = s.num_top1 AND h.num_top5 = s.num_top5"
+    " AND h.num_broken = s.num_broken AND h.outcomes <> s.outcomes"
+    " UNION ALL SELECT e.model || ' ' || e.bits || ' ' || e.mode || ', images [' || h.first || ', "
+    "' "
+    "|| (h.first + h.count) || '): the same digest, but other predictions'"
+    " FROM source.prediction s JOIN temp.evaluation_map m ON m.source_id = s.evaluation_id"
+    " JOIN main.prediction h ON h.evaluation_id = m.evaluation_id AND h.first = s.first AND "
+    "h.count = s.count"
+    " JOIN main.tile t ON t.evaluation_id = h.evaluation_id AND t.first = h.first AND t.count = "
+    "h.count"
+    " JOIN main.evaluation e ON e.evaluation_id = m.evaluation_id"
+    " WHERE t.digest IS NOT NULL AND h.classes <> s.classes"
+    " UNION ALL SELECT 'data set ' || d.fingerprint || ', image ' || h.image || ': class ' || "
+    "h.class || ' here, ' || s.class || ' there'"
+    " FROM source.label s JOIN temp.dataset_map m ON m.source_id = s.dataset_id"
+    " JOIN main.label h ON h.dataset_id = m.dataset_id AND h.image = s.image"
+    " JOIN main.dataset d ON d.dataset_id = m.dataset_id WHERE h.class <> s.class";
 
 constexpr const char* kPreparations =
     "INSERT INTO main.layer SELECT m.evaluation_id, layer, name, out_channels, in_channels, "
     "kernel_size, quantize_ms,"
     " squared_error, max_kernel_error, max_channel_error, range_min, range_max, sum_bound, "
-    "kernel_kind"
+    "kernel_kind, squared_error_e, max_kernel_error_e, max_channel_error_e, squared_error_k,"
+    " max_kernel_error_k, max_channel_error_k, saturated_low, saturated_high"
     " FROM source.layer s JOIN temp.evaluation_map m ON m.source_id = s.evaluation_id"
     " WHERE NOT EXISTS (SELECT 1 FROM main.layer h WHERE h.evaluation_id = m.evaluation_id AND "
     "h.layer = s.layer)";
@@ -124,9 +161,23 @@ constexpr const char* kTiles =
     "INSERT INTO main.tile SELECT m.evaluation_id, first, count, num_top1, num_top5, num_broken, "
     "digest, r.run_id, "
     "rank,"
-    " compute_ms, load_ms, finished_at FROM source.tile s JOIN temp.evaluation_map m ON "
+    " compute_ms, load_ms, finished_at, outcomes FROM source.tile s JOIN temp.evaluation_map m ON "
     "m.source_id = s.evaluation_id"
     " JOIN temp.run_map r ON r.source_id = s.run_id WHERE true ON CONFLICT DO NOTHING";
+
+// What a tile that both have lacks here: the same one's outcomes and predictions there.
+constexpr const char* kOutcomes =
+    "UPDATE main.tile AS h SET outcomes = s.outcomes FROM source.tile s"
+    " JOIN temp.evaluation_map m ON m.source_id = s.evaluation_id"
+    " WHERE h.evaluation_id = m.evaluation_id AND h.first = s.first AND h.count = s.count"
+    " AND h.outcomes IS NULL AND s.outcomes IS NOT NULL AND h.digest IS s.digest"
+    " AND h.num_top1 = s.num_top1 AND h.num_top5 = s.num_top5 AND h.num_broken = s.num_broken;"
+    "INSERT INTO main.prediction SELECT m.evaluation_id, p.first, p.count, p.classes"
+    " FROM source.prediction p JOIN source.tile s USING (evaluation_id, first, count)"
+    " JOIN temp.evaluation_map m ON m.source_id = p.evaluation_id"
+    " JOIN main.tile h ON h.evaluation_id = m.evaluation_id AND h.first = p.first AND h.count = "
+    "p.count"
+    " WHERE h.digest IS s.digest AND h.outcomes IS s.outcomes ON CONFLICT DO NOTHING";
 
 std::vector<std::string> texts(Connection& into, const char* sql) {
   SQLite::Statement statement(into.database(), sql);
@@ -150,6 +201,17 @@ void rebuild_sums(Connection& into) {
   for (const StoredJob& job : jobs) ledger.rebuild(job);
 }
 
+// As `source`; an older database as a copy that is brought up to date.
+void attach_source(Connection& into, const std::string& from) {
+  const auto reader = Connection::open_reader(from);  // refuses what is no results database
+  {
+    SQLite::Statement attach(into.database(), "ATTACH ? AS source");
+    attach.bind(1, reader->is_copy() ? std::string() : file_uri(from, "mode=ro"));
+    attach.exec();
+  }
+  if (reader->is_copy()) copy_database(reader->database(), into.database(), "source");
+}
+
 MergeReport merge_attached(Connection& into, std::int64_t generation) {
   MergeReport report;
   SQLite::Database& database = into.database();
@@ -159,6 +221,7 @@ MergeReport merge_attached(Connection& into, std::int64_t generation) {
   report.num_runs = database.exec(kRuns);
   database.exec(kWorkers);
   database.exec(kEvaluations);
+  database.exec(kDatasets);
   report.num_jobs = database.exec(kJobs);
   database.exec(kJobMap);
   report.conflicts = texts(into, kConflicts);
@@ -166,6 +229,7 @@ MergeReport merge_attached(Connection& into, std::int64_t generation) {
   database.exec(kPreparationRows);
   database.exec(kPreparations);
   report.num_tiles = database.exec(kTiles);
+  database.exec(kOutcomes);
   rebuild_sums(into);
   database.exec(kDropMaps);
   transaction.commit();
@@ -179,15 +243,10 @@ MergeReport merge_database(Connection& into, std::int64_t generation, const std:
   if (std::filesystem::equivalent(into.path(), from, code)) {
     throw StoreError(from + ": cannot merge a database into itself");
   }
-  Connection::open_reader(from);  // refuses what is not a results database of this schema
   return into.guarded("merge " + from, [&] {
-    {
-      SQLite::Statement attach(into.database(), "ATTACH ? AS source");
-      attach.bind(1, file_uri(from, "mode=ro"));
-      attach.exec();
-    }
     const auto detach = [&] { into.database().tryExec("DETACH source"); };
     try {
+      attach_source(into, from);
       MergeReport report = merge_attached(into, generation);
       detach();
       return report;

@@ -73,17 +73,26 @@ struct JobRow {
       0;  // images of the whole data set: tells a subset from all; 0: unknown
 };
 
+// How far a layer's codes are from its weights, in code steps.
+struct CodeErrors {
+  double squared = 0;      // sum over the weights
+  double max_kernel = 0;   // largest |sum of errors| of a weight kernel
+  double max_channel = 0;  // ... of an output channel
+};
+
 struct LayerRow {
   int layer = 0;  // in layer order, from 0
   std::string name;
   std::int64_t out = 0, in = 0, kernel = 0;
   double quantize_ms = 0;
-  double squared_error = 0;             // of codes, in code steps
-  double max_kernel_error = 0;          // largest |sum of errors| of a weight kernel
-  double max_channel_error = 0;         // ... of an output channel
+  CodeErrors errors;                    // after the mode's last stage
+  std::optional<CodeErrors> errors_e;   // after rounding alone; empty: float weights
+  std::optional<CodeErrors> errors_k;   // after SQuant-K; empty: the mode has no such stage
   double range_min = 0, range_max = 0;  // of the input activation; 0, 0: float
-  double sum_bound = 0;                 // integer sums stay below it
-  std::string kernel_kind;              // "int8", "float32", "float64", "float"
+  // The share of the inputs that the range clamps, when it was measured; empty: float.
+  std::optional<double> saturated_low, saturated_high;
+  double sum_bound = 0;     // integer sums stay below it
+  std::string kernel_kind;  // "int8", "float32", "float64", "float"
 };
 
 // What preparing (quantizing, calibrating) a job gave; once per `evaluation`.
@@ -100,6 +109,13 @@ struct PreparationRow {
   std::vector<LayerRow> layers;
 };
 
+// A data set as far as jobs ask for it.
+struct DatasetRow {
+  std::string fingerprint;
+  std::vector<std::int32_t> labels;      // of its first images
+  std::vector<std::string> class_names;  // by class; empty: not known
+};
+
 struct TileRow {
   std::string evaluation;
   std::int64_t first = 0;  // image range [first, first + count)
@@ -113,6 +129,10 @@ struct TileRow {
   double compute_ms = 0;  // this job's share
   double load_ms = 0;     // decoding of the chunk, once for all jobs of the tile
   std::string finished_at;
+  // A letter an image: '1' right with the first guess, '5' within five, '0' wrong, 'x' could not be
+  // decoded. Empty: not known.
+  std::string outcomes;
+  std::vector<std::int32_t> predictions;  // the class of each image, -1: none; empty: not kept
 };
 
 struct FailureRow {

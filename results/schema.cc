@@ -5,13 +5,13 @@
 #include <vector>
 
 #include "results/store.h"
-#include "squant_results_sql.h"  // kSchemaSql, kViewsSql: schema.sql and views.sql, written by CMake
+#include "squant_results_sql.h"  // the .sql files, written by CMake
 
 namespace squant::results {
 namespace {
 
-constexpr std::array kMigrations = {kSchemaSql};
-static_assert(kMigrations.size() == kSchemaVersion, "every schema version needs its step");
+constexpr std::array<const char*, kSchemaVersion> kMigrations = {kSchemaSql, kSchema2Sql};
+static_assert(kMigrations.back() != nullptr, "every schema version needs its step");
 
 void drop_views(SQLite::Database& database) {
   std::vector<std::string> names;

@@ -1,5 +1,6 @@
--- The tables of the results database, schema version 1. Tables are named in the singular and may change with the
--- schema version; the views of views.sql are named in the plural and stay. Every column: docs/database.md.
+-- The tables of the results database, schema version 1; schema_2.sql brings them to version 2. Tables are named in the
+-- singular and may change with the schema version; the views of views.sql are named in the plural and stay. Every
+-- column: docs/database.md.
 
 -- Who may write. One row; `generation` grows with every owner and fences off those before.
 CREATE TABLE writer (

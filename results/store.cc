@@ -12,6 +12,7 @@
 #include "results/connection.h"
 #include "results/ledger.h"
 #include "results/result_query.h"
+#include "results/tile_table.h"
 #include "results/writer_lock.h"
 
 namespace squant::results {
@@ -30,26 +31,23 @@ std::string random_uuid() {
 
 std::string or_now(const std::string& time) { return time.empty() ? utc_now() : time; }
 
-std::string tile_name(const TileRow& tile) {
-  return "images [" + std::to_string(tile.first) + ", " + std::to_string(tile.first + tile.count) +
-         ") of evaluation " + tile.evaluation;
-}
-
-std::string counts_text(const TileRow& tile) {
-  return std::to_string(tile.num_top1) + " top-1, " + std::to_string(tile.num_top5) + " top-5, " +
-         std::to_string(tile.num_broken) + " broken, digest " + tile.digest.value_or("none");
-}
-
 class SqliteStore final : public Store {
  public:
   explicit SqliteStore(std::unique_ptr<WriterSession> writer)
-      : writer_(std::move(writer)), connection_(&writer_->connection()), ledger_(*connection_) {}
+      : writer_(std::move(writer)),
+        connection_(&writer_->connection()),
+        ledger_(*connection_),
+        tiles_(*connection_) {}
   explicit SqliteStore(std::unique_ptr<Connection> reader)
-      : reader_(std::move(reader)), connection_(reader_.get()), ledger_(*connection_) {}
+      : reader_(std::move(reader)),
+        connection_(reader_.get()),
+        ledger_(*connection_),
+        tiles_(*connection_) {}
 
   std::int64_t begin_run(const RunRow& run) override;
   void finish_run(std::int64_t run_id, int exit_code) override;
   void add_worker(const WorkerRow& worker) override;
+  void add_dataset(const DatasetRow& dataset) override;
   void add_jobs(std::int64_t run_id, std::span<const PlannedJob> jobs) override;
   void add_preparation(const PreparationRow& preparation) override;
   void commit_tiles(std::span<const TileRow> tiles) override;
@@ -95,15 +93,16 @@ class SqliteStore final : public Store {
   std::int64_t need_job(const std::string& identity);
   std::int64_t insert_evaluation(const JobRow& job);
   std::int64_t insert_or_update_job(const JobRow& job);
-  // false: the same tile is there already.
-  bool insert_tile(std::int64_t evaluation_id, const TileRow& tile);
-  void check_stored_tile(std::int64_t evaluation_id, const TileRow& tile);
+  void insert_layer(std::int64_t evaluation_id, const LayerRow& layer);
+  std::vector<TileRange> predicted_tiles(std::int64_t evaluation_id, std::int64_t chunk,
+                                         std::int64_t num_images);
 
   std::mutex mutex_;
   std::unique_ptr<WriterSession> writer_;  // one of the two
   std::unique_ptr<Connection> reader_;
   Connection* connection_;
   Ledger ledger_;
+  TileTable tiles_;
   std::unordered_map<std::string, std::int64_t> evaluation_ids_;
 };
 
@@ -147,7 +146,35 @@ void SqliteStore::add_worker(const WorkerRow& worker) {
   });
 }
 
-// --- jobs
+// --- data sets and jobs
+
+void SqliteStore::add_dataset(const DatasetRow& dataset) {
+  write("add a data set", [&] {
+    query("INSERT INTO dataset (fingerprint) VALUES (?) ON CONFLICT DO NOTHING")
+        .bind(dataset.fingerprint)
+        .run();
+    std::int64_t dataset_id = 0;
+    std::size_t image = 0;
+    {
+      Query found = query(
+          "SELECT dataset_id, (SELECT count(*) FROM label l WHERE l.dataset_id = d.dataset_id)"
+          " FROM dataset d WHERE fingerprint = ?");
+      found.bind(dataset.fingerprint).step();
+      dataset_id = found.integer(0);
+      image = static_cast<std::size_t>(found.integer(1));
+    }
+    for (; image < dataset.labels.size(); ++image) {
+      query("INSERT INTO label VALUES (?, ?, ?)")
+          .bind(dataset_id, static_cast<std::int64_t>(image), dataset.labels[image])
+          .run();
+    }
+    for (std::size_t label = 0; label < dataset.class_names.size(); ++label) {
+      query("INSERT INTO class VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
+          .bind(dataset_id, static_cast<std::int64_t>(label), dataset.class_names[label])
+          .run();
+    }
+  });
+}
 
 std::optional<std::int64_t> SqliteStore::find_evaluation(const std::string& evaluation) {
   const auto known = evaluation_ids_.find(evaluation);
@@ -253,6 +280,24 @@ void SqliteStore::add_jobs(std::int64_t run_id, std::span<const PlannedJob> jobs
   });
 }
 
+void SqliteStore::insert_layer(std::int64_t evaluation_id, const LayerRow& layer) {
+  const auto part = [](const std::optional<CodeErrors>& errors, double CodeErrors::*member) {
+    return errors ? std::optional((*errors).*member) : std::nullopt;
+  };
+  query(
+      "INSERT INTO layer VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+      .bind(
+          evaluation_id, layer.layer, layer.name, layer.out, layer.in, layer.kernel,
+          layer.quantize_ms, layer.errors.squared, layer.errors.max_kernel,
+          layer.errors.max_channel, layer.range_min, layer.range_max, layer.sum_bound,
+          layer.kernel_kind, part(layer.errors_e, &CodeErrors::squared),
+          part(layer.errors_e, &CodeErrors::max_kernel),
+          part(layer.errors_e, &CodeErrors::max_channel),
+          part(layer.errors_k, &CodeErrors::squared), part(layer.errors_k, &CodeErrors::max_kernel),
+          part(layer.errors_k, &CodeErrors::max_channel), layer.saturated_low, layer.saturated_high)
+      .run();
+}
+
 void SqliteStore::add_preparation(const PreparationRow& preparation) {
   write("add a preparation", [&] {
     const std::int64_t evaluation_id = need_evaluation(preparation.evaluation);
@@ -271,12 +316,7 @@ void SqliteStore::add_preparation(const PreparationRow& preparation) {
               or_now(preparation.finished_at))
         .run();
     for (const LayerRow& layer : preparation.layers) {
-      query("INSERT INTO layer VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
-          .bind(evaluation_id, layer.layer, layer.name, layer.out, layer.in, layer.kernel,
-                layer.quantize_ms, layer.squared_error, layer.max_kernel_error,
-                layer.max_channel_error, layer.range_min, layer.range_max, layer.sum_bound,
-                layer.kernel_kind)
-          .run();
+      insert_layer(evaluation_id, layer);
     }
     for (const StoredJob& job : ledger_.jobs_of(evaluation_id)) {
       if (job.num_images == 0) ledger_.rebuild(job);
@@ -286,38 +326,6 @@ void SqliteStore::add_preparation(const PreparationRow& preparation) {
 
 // --- tiles and their sums
 
-bool SqliteStore::insert_tile(std::int64_t evaluation_id, const TileRow& tile) {
-  return query(
-             "INSERT INTO tile VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING")
-             .bind(evaluation_id, tile.first, tile.count, tile.num_top1, tile.num_top5,
-                   tile.num_broken, tile.digest, tile.run_id, tile.rank, tile.compute_ms,
-                   tile.load_ms, or_now(tile.finished_at))
-             .run() == 1;
-}
-
-// Float logits may differ between machines, so of two tiles without digest the first one stays.
-void SqliteStore::check_stored_tile(std::int64_t evaluation_id, const TileRow& tile) {
-  Query found = query(
-      "SELECT num_top1, num_top5, num_broken, digest, run_id, rank FROM tile"
-      " WHERE evaluation_id = ? AND first = ? AND count = ?");
-  found.bind(evaluation_id, tile.first, tile.count).step();
-  TileRow stored;
-  stored.num_top1 = found.integer(0);
-  stored.num_top5 = found.integer(1);
-  stored.num_broken = found.integer(2);
-  stored.digest = found.optional_text(3);
-  if (!stored.digest && !tile.digest) return;
-  if (stored.digest == tile.digest && stored.num_top1 == tile.num_top1 &&
-      stored.num_top5 == tile.num_top5 && stored.num_broken == tile.num_broken) {
-    return;
-  }
-  throw StoreConflict(
-      connection_->path() + ": " + tile_name(tile) + " came out differently: stored by run " +
-      found.text(4) + " rank " + found.text(5) + " are " + counts_text(stored) + "; run " +
-      std::to_string(tile.run_id) + " rank " + std::to_string(tile.rank) + " got " +
-      counts_text(tile) + ": hardware or software fault, nothing of this batch was stored");
-}
-
 void SqliteStore::commit_tiles(std::span<const TileRow> tiles) {
   write("commit tiles", [&] {
     struct Changed {
@@ -325,17 +333,21 @@ void SqliteStore::commit_tiles(std::span<const TileRow> tiles) {
       Totals totals;
       std::int64_t run_id = 0;
     };
-    std::map<std::int64_t, Changed> changed;  // in the order of job ids: neighbours in the table
+    // In the order of job ids: neighbours in the table.
+    std::map<std::int64_t, Changed> changed;
+    std::map<std::int64_t, StoredJob> completed;  // tiles of theirs have got outcomes
+    std::map<std::int64_t, StoredJob> replaced;   // tiles of theirs have other counts
     for (TileRow tile : tiles) {
       const std::int64_t evaluation_id = need_evaluation(tile.evaluation);
       if (tile.digest) tile.digest = normal_digest(*tile.digest);
       tile.finished_at = or_now(tile.finished_at);
-      if (!insert_tile(evaluation_id, tile)) {
-        check_stored_tile(evaluation_id, tile);
-        continue;
-      }
+      const TileTable::Stored stored = tiles_.put(evaluation_id, tile);
+      if (stored == TileTable::Stored::kKnown) continue;
       for (const StoredJob& job : ledger_.jobs_of(evaluation_id)) {
         if (!is_on_grid(tile.first, tile.count, job.chunk, job.num_images)) continue;
+        if (stored == TileTable::Stored::kCompleted) completed[job.job_id] = job;
+        if (stored == TileTable::Stored::kReplaced) replaced[job.job_id] = job;
+        if (stored != TileTable::Stored::kNew) continue;
         auto [found, is_new] = changed.try_emplace(job.job_id);
         if (is_new) found->second = {job, ledger_.load(job.job_id)};
         found->second.totals.add(tile);
@@ -344,8 +356,10 @@ void SqliteStore::commit_tiles(std::span<const TileRow> tiles) {
     }
     for (const auto& [job_id, change] : changed) {
       ledger_.clear_failures(job_id, change.run_id);
-      if (ledger_.store(change.job, change.totals)) ledger_.on_complete(job_id);
+      if (ledger_.store(change.job, change.totals)) ledger_.on_complete(change.job);
     }
+    for (const auto& [job_id, job] : completed) ledger_.recount_classes(job);
+    for (const auto& [job_id, job] : replaced) ledger_.rebuild(job);
   });
 }
 
@@ -399,14 +413,30 @@ void SqliteStore::forget(std::span<const std::string> identities) {
 
 // --- reading
 
+std::vector<TileRange> SqliteStore::predicted_tiles(std::int64_t evaluation_id, std::int64_t chunk,
+                                                    std::int64_t num_images) {
+  Query rows = query(
+      "SELECT first, count FROM prediction WHERE evaluation_id = ?1 AND first % ?2 = 0"
+      " AND count = min(?2, ?3 - first) ORDER BY first");
+  rows.bind(evaluation_id, chunk, num_images);
+  std::vector<TileRange> tiles;
+  while (rows.step()) tiles.push_back({rows.integer(0), rows.integer(1)});
+  return tiles;
+}
+
 JobState SqliteStore::job_state(const JobRow& job) {
   return read("read a job's state", [&] {
     JobState state;
     bool is_complete = false;
+    std::int64_t stored_chunk = job.chunk;
     {
       Query found = query(
-          "SELECT completed_at IS NOT NULL FROM job JOIN total USING (job_id) WHERE identity = ?");
-      if (found.bind(job.identity).step()) is_complete = found.integer(0) != 0;
+          "SELECT completed_at IS NOT NULL, chunk FROM job JOIN total USING (job_id) WHERE "
+          "identity = ?");
+      if (found.bind(job.identity).step()) {
+        is_complete = found.integer(0) != 0;
+        stored_chunk = found.integer(1);
+      }
     }
     const std::optional<std::int64_t> evaluation_id = find_evaluation(job.evaluation);
     if (!evaluation_id) return state;
@@ -422,6 +452,15 @@ JobState SqliteStore::job_state(const JobRow& job) {
           " AND count = min(?2, ?3 - first) ORDER BY first");
       tiles.bind(*evaluation_id, job.chunk, job.num_images);
       while (tiles.step()) state.finished.push_back({tiles.integer(0), tiles.integer(1)});
+    }
+    const bool is_on_other_grid = is_complete && stored_chunk != job.chunk;
+    state.predicted = predicted_tiles(*evaluation_id, is_on_other_grid ? stored_chunk : job.chunk,
+                                      job.num_images);
+    if (is_on_other_grid) {
+      std::int64_t num_predicted = 0;
+      for (const TileRange& range : state.predicted) num_predicted += range.count;
+      state.predictions_need_force = num_predicted < job.num_images;
+      state.predicted = state.finished;
     }
     Query preparation = query(
         "SELECT run_id, rank, ranges_json, quantize_ms, calibrate_ms, num_weights, finished_at"

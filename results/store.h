@@ -45,7 +45,7 @@ class StoreConflict : public StoreError {
   using StoreError::StoreError;
 };
 
-inline constexpr int kSchemaVersion = 1;
+inline constexpr int kSchemaVersion = 2;
 
 struct TileRange {
   std::int64_t first = 0;
@@ -58,6 +58,11 @@ struct JobState {
   // Tiles of this job's grid that are stored, ascending. All of them where the same job is
   // complete, on any grid.
   std::vector<TileRange> finished;
+  // Those of them that need not be computed again to keep predictions.
+  std::vector<TileRange> predicted;
+  // The job is complete on tiles of another size, not all of which have predictions: only those of
+  // a job that is forgotten could be kept.
+  bool predictions_need_force = false;
   std::optional<PreparationRow> preparation;  // without layers
   std::optional<FailureRow> failure;          // the last one, if no later result cleared it
 };
@@ -70,7 +75,8 @@ class Store {
   // checks. A lock whose process is dead on this host, or (with `takeover`) whose heartbeat is
   // older than 60 s, is replaced.
   static std::unique_ptr<Store> open_writer(const std::string& path, bool takeover = false);
-  // Read-only; never creates, never blocks a writer.
+  // Read-only; never creates, never blocks a writer. An older database is read through a temporary
+  // copy of this program's schema, which does not follow what is written meanwhile.
   static std::unique_ptr<Store> open_reader(const std::string& path);
   virtual ~Store() = default;
 
@@ -78,6 +84,8 @@ class Store {
   virtual std::int64_t begin_run(const RunRow& run) = 0;
   virtual void finish_run(std::int64_t run_id, int exit_code) = 0;
   virtual void add_worker(const WorkerRow& worker) = 0;
+  // Before the jobs on it. Labels of images that are known already stay.
+  virtual void add_dataset(const DatasetRow& dataset) = 0;
   // Inserts what is new (by identity) and links every job to the run, with the value it is to be
   // compared with. A complete job keeps the grid it was evaluated on, another one takes the grid of
   // the newest plan.
@@ -88,12 +96,14 @@ class Store {
   virtual void add_jobs(std::int64_t run_id, std::span<const PlannedJob> jobs) = 0;
   // Throws StoreConflict where the evaluation is prepared already, with other ranges.
   virtual void add_preparation(const PreparationRow& preparation) = 0;
-  // All or nothing, durable on return. A tile that is stored already with the same counts and
-  // digest is ignored; with another digest: throws StoreConflict that says so; without digest the
-  // first one stays. Partial tiles that a larger one of the same start covers stay; each job reads
-  // only tiles of its own grid. Run and rank must be known by begin_run() and add_worker(). Jobs
-  // that become complete are judged here, and a float job's completion judges again those it is the
-  // baseline of.
+  // All or nothing, durable on return. A tile that is stored already with the same counts, digest
+  // and outcomes is ignored, but for outcomes and predictions that it brings and the stored one
+  // lacks; with another digest, or with the same and other outcomes or predictions: throws
+  // StoreConflict that says so. Without digest the first one stays, unless the second one alone
+  // has predictions: then it takes the first one's place. Partial tiles that a larger one of the
+  // same start covers stay; each job reads only tiles of its own grid. Run and rank must be known
+  // by begin_run() and add_worker(). Jobs that become complete are judged here, and a float job's
+  // completion judges again those it is the baseline of.
   virtual void commit_tiles(std::span<const TileRow> tiles) = 0;
   // The failure stands until the job is complete or a later run commits a tile of it.
   virtual void add_failure(const FailureRow& failure) = 0;

@@ -19,6 +19,13 @@ std::string normal_digest(const std::string& digest);
 bool is_on_grid(std::int64_t first, std::int64_t count, std::int64_t chunk,
                 std::int64_t num_images);
 
+// A job as the database has it.
+struct StoredJob {
+  std::int64_t job_id = 0;
+  std::int64_t num_images = 0;
+  std::int64_t chunk = 0;
+};
+
 struct Totals {
   std::int64_t num_tiles = 0, num_images = 0, num_top1 = 0, num_top5 = 0, num_broken = 0;
   std::optional<std::string> digest;  // empty: no tiles, or some without digest

@@ -65,7 +65,9 @@ CREATE VIEW layers AS
 SELECT e.model, e.bits, e.mode, y.layer, y.name, y.out_channels, y.in_channels, y.kernel_size,
        y.out_channels * y.in_channels * y.kernel_size AS num_weights,
        y.quantize_ms, y.squared_error, y.max_kernel_error, y.max_channel_error,
-       y.range_min, y.range_max, y.sum_bound, y.kernel_kind,
+       y.squared_error_e, y.max_kernel_error_e, y.max_channel_error_e,
+       y.squared_error_k, y.max_kernel_error_k, y.max_channel_error_k,
+       y.range_min, y.range_max, y.saturated_low, y.saturated_high, y.sum_bound, y.kernel_kind,
        e.rounding, e.sigma, e.checkpoint_sha256, e.evaluation
 FROM layer y JOIN evaluation e USING (evaluation_id);
 
@@ -94,10 +96,40 @@ FROM (SELECT j.job_id, j.identity, e.model, e.bits, e.mode, k.run_id, k.rank,
 JOIN run r ON r.run_id = c.run_id
 JOIN worker w ON w.run_id = c.run_id AND w.rank = c.rank;
 
+-- One row a complete job and class.
+CREATE VIEW classes AS
+SELECT e.model, e.bits, e.mode, c.class, n.name AS class_name, c.num_images, c.num_top1, c.num_top5,
+       100.0 * c.num_top1 / c.num_images AS top1_pct, 100.0 * c.num_top5 / c.num_images AS top5_pct,
+       j.num_images AS num_planned, e.checkpoint_sha256, e.dataset_fingerprint, e.evaluation, j.identity
+FROM class_total c
+JOIN job j USING (job_id)
+JOIN evaluation e USING (evaluation_id)
+LEFT JOIN dataset d ON d.fingerprint = e.dataset_fingerprint
+LEFT JOIN class n ON n.dataset_id = d.dataset_id AND n.class = c.class;
+
+-- One row a job and image whose outcome is known; the class it was taken for where predictions were asked for. The
+-- order of the joins is fixed: a condition on a job limits the tiles that are read.
+CREATE VIEW images AS
+SELECT e.model, e.bits, e.mode, l.image, l.class, n.name AS class_name,
+       CASE substr(k.outcomes, l.image - k.first + 1, 1)
+            WHEN '1' THEN 'top1' WHEN '5' THEN 'top5' WHEN 'x' THEN 'broken' ELSE 'wrong' END AS outcome,
+       json_extract(p.classes, '$[' || (l.image - k.first) || ']') AS predicted,
+       (SELECT name FROM class WHERE dataset_id = d.dataset_id
+        AND class = json_extract(p.classes, '$[' || (l.image - k.first) || ']')) AS predicted_name,
+       j.num_images AS num_planned, e.checkpoint_sha256, e.dataset_fingerprint, e.evaluation, j.identity
+FROM job j
+JOIN evaluation e USING (evaluation_id)
+CROSS JOIN dataset d ON d.fingerprint = e.dataset_fingerprint
+CROSS JOIN tile k ON k.evaluation_id = j.evaluation_id AND k.first % j.chunk = 0
+                 AND k.count = min(j.chunk, j.num_images - k.first) AND k.outcomes IS NOT NULL
+CROSS JOIN label l ON l.dataset_id = d.dataset_id AND l.image >= k.first AND l.image < k.first + k.count
+LEFT JOIN prediction p ON p.evaluation_id = k.evaluation_id AND p.first = k.first AND p.count = k.count
+LEFT JOIN class n ON n.dataset_id = d.dataset_id AND n.class = l.class;
+
 -- One row a stored tile.
 CREATE VIEW tiles AS
 SELECT e.model, e.bits, e.mode, k.first, k.count, k.num_top1, k.num_top5, k.num_broken, k.digest,
-       k.run_id, k.rank, k.compute_ms, k.load_ms, k.finished_at, e.evaluation
+       k.run_id, k.rank, k.compute_ms, k.load_ms, k.finished_at, k.outcomes, e.evaluation
 FROM tile k JOIN evaluation e USING (evaluation_id);
 
 -- One row a failure, also of those that a later run overcame.

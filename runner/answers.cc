@@ -2,26 +2,75 @@
 
 #include <xxhash.h>
 
+#include <algorithm>
 #include <array>
+#include <iterator>
 
 #include "runner/inventory.h"
 #include "runner/provenance.h"
 
 namespace squant::runner {
 
+namespace {
+
+// One letter an image, and together they say the same as the counts.
+bool has_its_outcomes(const eval::TileCounts& counts) {
+  const auto num = [&](char letter) {
+    return std::count(counts.outcomes.begin(), counts.outcomes.end(), letter);
+  };
+  const auto size = std::ssize(counts.outcomes);
+  const bool has_predictions =
+      counts.predictions.empty() || std::ssize(counts.predictions) == counts.num_images;
+  return has_predictions && size == counts.num_images && num('1') == counts.num_top1 &&
+         num('1') + num('5') == counts.num_top5 && num('x') == counts.num_broken &&
+         num('1') + num('5') + num('0') + num('x') == size;
+}
+
+results::CodeErrors code_errors(const quant::SquantErrors& errors) {
+  return {errors.squared, errors.max_kernel, errors.max_channel};
+}
+
+results::LayerRow layer_row(int index, const eval::LayerFacts& layer) {
+  results::LayerRow row;
+  row.layer = index;
+  row.name = layer.name;
+  row.out = layer.shape.out;
+  row.in = layer.shape.in;
+  row.kernel = layer.shape.kernel;
+  row.quantize_ms = layer.quantize_ms;
+  if (layer.errors) {
+    const quant::StageErrors& stages = *layer.errors;
+    row.errors_e = code_errors(stages.e);
+    if (stages.k) row.errors_k = code_errors(*stages.k);
+    row.errors = code_errors(stages.c ? *stages.c : stages.k ? *stages.k : stages.e);
+  }
+  row.range_min = layer.input_range.min;
+  row.range_max = layer.input_range.max;
+  if (layer.saturation) {
+    row.saturated_low = layer.saturation->low;
+    row.saturated_high = layer.saturation->high;
+  }
+  row.sum_bound = layer.sum_bound;
+  row.kernel_kind = layer.kernel;
+  return row;
+}
+
+}  // namespace
+
 std::uint64_t fingerprint_of(const eval::TileCounts& counts) {
   if (!counts.has_digest) return 0;
-  const std::array<std::uint64_t, 5> facts{
-      counts.digest.low, counts.digest.high, static_cast<std::uint64_t>(counts.num_top1),
-      static_cast<std::uint64_t>(counts.num_top5), static_cast<std::uint64_t>(counts.num_broken)};
+  const std::array<std::uint64_t, 6> facts{
+      counts.digest.low,
+      counts.digest.high,
+      static_cast<std::uint64_t>(counts.num_top1),
+      static_cast<std::uint64_t>(counts.num_top5),
+      static_cast<std::uint64_t>(counts.num_broken),
+      XXH3_64bits(counts.outcomes.data(), counts.outcomes.size())};
   return XXH3_64bits(facts.data(), sizeof facts) | 1U;
 }
 
 std::string miscounted(const eval::TileCounts& counts, std::int64_t count) {
-  if (counts.num_images == count && counts.num_top1 >= 0 && counts.num_top1 <= counts.num_top5 &&
-      counts.num_top5 <= count && counts.num_broken >= 0 && counts.num_broken <= count) {
-    return "";
-  }
+  if (counts.num_images == count && has_its_outcomes(counts)) return "";
   return "the answer accounts for " + std::to_string(counts.num_images) + " images (" +
          std::to_string(counts.num_top1) + " top-1, " + std::to_string(counts.num_top5) +
          " top-5, " + std::to_string(counts.num_broken) + " broken) where " +
@@ -39,11 +88,7 @@ results::PreparationRow preparation_row(const Computed& by, const eval::Preparat
   row.num_weights = preparation.num_weights;
   row.finished_at = utc_now();
   for (const eval::LayerFacts& layer : preparation.layers) {
-    row.layers.push_back({static_cast<int>(row.layers.size()), layer.name, layer.shape.out,
-                          layer.shape.in, layer.shape.kernel, layer.quantize_ms,
-                          layer.errors.squared, layer.errors.max_kernel, layer.errors.max_channel,
-                          layer.input_range.min, layer.input_range.max, layer.sum_bound,
-                          layer.kernel});
+    row.layers.push_back(layer_row(static_cast<int>(row.layers.size()), layer));
   }
   return row;
 }
@@ -63,6 +108,8 @@ results::TileRow tile_row(const Computed& by, const results::TileRange& range,
   row.compute_ms = counts.compute_ms;
   row.load_ms = load_ms;
   row.finished_at = utc_now();
+  row.outcomes = counts.outcomes;
+  row.predictions = counts.predictions;
   return row;
 }
 

@@ -60,6 +60,7 @@ void Coordinator::begin(results::Store& store, const Plan& plan,
     JobProgress& job = jobs_.emplace_back();
     job.ranges = found.ranges;
     job.prepared = found.prepared;
+    for (const int chunk : found.repeated) job.repeated.insert(chunk * planned.row.chunk);
     job.row.label = planned.label;
     job.row.num_planned = planned.row.num_images;
     if (const auto stored = known.find(planned.row.identity); stored != known.end()) {
@@ -332,8 +333,10 @@ void Coordinator::obey(const AcceptCell& command, const Arrived& arrived) {
   const results::TileRange range = tiles_.at(arrived.tile->task);
   queue_->add(tile_row(computed_by(command.worker, command.job), range, counts,
                        arrived.tile->tile.load_ms));
-  job.row.num_images += range.count;
-  job.row.num_top1 += counts.num_top1;
+  if (!job.repeated.contains(range.first)) {
+    job.row.num_images += range.count;
+    job.row.num_top1 += counts.num_top1;
+  }
   evaluations_ += range.count;
   recent_.emplace_back(now_, range.count);
   while (!recent_.empty() && recent_.front().first < now_ - kRateWindow) recent_.pop_front();

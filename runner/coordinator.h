@@ -91,7 +91,8 @@ class Coordinator {
     RowView row;
     std::vector<quant::ActivationRange> ranges;
     bool prepared = false;
-    std::string log_tail;  // of its last failed try
+    std::string log_tail;             // of its last failed try
+    std::set<std::int64_t> repeated;  // first images of tiles that are counted already
   };
   // Jobs of one stream share data set and input shape.
   struct Stream {

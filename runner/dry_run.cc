@@ -31,6 +31,10 @@ std::string status_text(const PlannedJob& planned, const JobInventory& job) {
       text = "failed earlier";
       break;
     case JobStatus::kPartly:
+      if (job.repeated.size() == job.missing.size()) {
+        text = "finished earlier, computed again for its predictions";
+        break;
+      }
       text = "partly finished, " +
              std::to_string(job.num_chunks - static_cast<std::int64_t>(job.missing.size())) + "/" +
              std::to_string(job.num_chunks) + " tiles";

@@ -150,6 +150,7 @@ struct Experiment {
   std::map<std::string, PathValue> checkpoints;  // by model
   std::optional<PathValue> reference;
   std::optional<double> tolerance;  // percentage points; replaces the reference file's
+  bool keep_predictions = false;    // of each image, for tests that pair images
   std::vector<ExperimentMatrix> matrices;
   std::string canonical_json;     // the effective file (overrides applied), keys sorted, one line
   std::vector<Problem> problems;  // not empty: the rest is incomplete, make_plan() will throw

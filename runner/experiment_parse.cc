@@ -49,11 +49,18 @@ class Parser : private AxisReader {
       parse_checkpoints(node, key);
     });
     read_member(root, "", "settings",
-                [&](const JsonNode& node, const std::string& key) { read_settings(node, key); });
+                [&](const JsonNode& node, const std::string& key) { parse_settings(node, key); });
     parse_matrices(root);
   }
 
  private:
+  void parse_settings(const JsonNode& node, const std::string& key) {
+    read_settings(node, key);
+    read_member(node, key, "predictions", [&](const JsonNode& value, const std::string& at) {
+      experiment_.keep_predictions = boolean(value, at).value_or(false);
+    });
+  }
+
   void parse_measure(const JsonNode& object, const std::string& key, Measure& measure,
                      int& repeats) {
     read_member(object, key, "measure", [&](const JsonNode& node, const std::string& at) {
@@ -350,6 +357,7 @@ const std::vector<ExperimentKey>& experiment_keys() {
       list.push_back({"cell", axis_name(axis)});
       if (is_setting(axis)) list.push_back({"settings", axis_name(axis)});
     }
+    list.push_back({"settings", "predictions"});
     return list;
   }();
   return keys;

@@ -38,6 +38,12 @@ std::optional<std::string> ValueReader::text(const JsonNode& node, const std::st
   return std::nullopt;
 }
 
+std::optional<bool> ValueReader::boolean(const JsonNode& node, const std::string& key) {
+  if (node.kind == JsonNode::Kind::kBool) return node.boolean;
+  problem(node, key, "must be true or false, is " + describe(node));
+  return std::nullopt;
+}
+
 std::optional<std::int64_t> ValueReader::integer(const JsonNode& node, const std::string& key,
                                                  std::int64_t low, std::int64_t high) {
   if (node.kind == JsonNode::Kind::kInteger && node.integer >= low && node.integer <= high) {

@@ -25,6 +25,7 @@ class ValueReader {
 
   // None: it is something else, which is a problem then.
   std::optional<std::string> text(const JsonNode& node, const std::string& key);  // not empty
+  std::optional<bool> boolean(const JsonNode& node, const std::string& key);
   std::optional<std::int64_t> integer(const JsonNode& node, const std::string& key,
                                       std::int64_t low, std::int64_t high);
   std::optional<double> number(const JsonNode& node, const std::string& key, double low,

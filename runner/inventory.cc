@@ -74,16 +74,22 @@ JobInventory take_one(const PlannedJob& planned, results::Store* store,
   if (store != nullptr && !row.identity.empty()) state = store->job_state(row);
   job.failure = state.failure;
   const std::set<results::TileRange> finished(state.finished.begin(), state.finished.end());
+  const std::set<results::TileRange> predicted(state.predicted.begin(), state.predicted.end());
+  const bool keeps_predictions = planned.evaluate && planned.job.keep_predictions;
+  job.predictions_need_force = keeps_predictions && state.predictions_need_force;
   for (std::int64_t chunk = 0; chunk < job.num_chunks; ++chunk) {
     const std::int64_t first = chunk * row.chunk;
-    if (!finished.contains({first, std::min(row.chunk, row.num_images - first)})) {
-      job.missing.push_back(static_cast<int>(chunk));
-    }
+    const results::TileRange range{first, std::min(row.chunk, row.num_images - first)};
+    const bool is_repeated =
+        keeps_predictions && finished.contains(range) && !predicted.contains(range);
+    if (is_repeated) job.repeated.insert(static_cast<int>(chunk));
+    if (is_repeated || !finished.contains(range)) job.missing.push_back(static_cast<int>(chunk));
   }
   // Without an identity something the plan needs is missing: the job can be shown, not run.
   const bool complete =
       !row.identity.empty() && job.missing.empty() && (state.preparation || planned.evaluate);
-  const bool begun = static_cast<std::int64_t>(job.missing.size()) < job.num_chunks;
+  const bool begun =
+      static_cast<std::int64_t>(job.missing.size()) < job.num_chunks || !job.repeated.empty();
   job.status = complete        ? JobStatus::kFinished
                : state.failure ? JobStatus::kFailed
                : begun         ? JobStatus::kPartly
@@ -100,6 +106,8 @@ JobInventory take_one(const PlannedJob& planned, results::Store* store,
 
   if (selection.force && job.to_run) {
     job.missing.clear();
+    job.repeated.clear();
+    job.predictions_need_force = false;
     for (std::int64_t chunk = 0; chunk < job.num_chunks; ++chunk)
       job.missing.push_back(static_cast<int>(chunk));
   } else if (state.preparation) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,10 @@ struct JobInventory {
   std::string why_not;  // where it is neither to be run nor finished
   std::int64_t num_chunks = 0;
   std::vector<int> missing;  // chunks to compute: indices
+  // Those of them that are stored and counted: only their predictions are missing.
+  std::set<int> repeated;
+  // Predictions are asked for and will not be there: the job was finished in tiles of another size.
+  bool predictions_need_force = false;
   bool prepared = false;
   std::vector<quant::ActivationRange> ranges;
   std::optional<results::FailureRow> failure;

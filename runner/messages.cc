@@ -2,6 +2,7 @@
 
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <stdexcept>
 #include <type_traits>
 #include <utility>
@@ -26,14 +27,32 @@ json put(const eval::Job& job) {
   return json::array({job.model, job.checkpoint, job.checkpoint_sha256, job.weight_bits,
                       job.activation_bits, static_cast<int>(job.mode),
                       static_cast<int>(job.rounding), job.sigma, job.calibration_images,
-                      static_cast<int>(job.engine)});
+                      static_cast<int>(job.engine), job.keep_predictions});
+}
+
+json put(const quant::SquantErrors& errors) {
+  return json::array({errors.squared, errors.max_kernel, errors.max_channel});
+}
+
+json put(const quant::Saturation& saturation) {
+  return json::array({saturation.low, saturation.high});
+}
+
+json put(const quant::StageErrors& errors);
+
+template <typename T>
+json put(const std::optional<T>& value) {
+  return value ? put(*value) : json();
+}
+
+json put(const quant::StageErrors& errors) {
+  return json::array({put(errors.e), put(errors.k), put(errors.c)});
 }
 
 json put(const eval::LayerFacts& layer) {
   return json::array({layer.name, layer.shape.out, layer.shape.in, layer.shape.kernel,
-                      layer.quantize_ms, layer.errors.squared, layer.errors.max_kernel,
-                      layer.errors.max_channel, put(layer.input_range), layer.sum_bound,
-                      layer.kernel});
+                      layer.quantize_ms, put(layer.errors), put(layer.input_range),
+                      put(layer.saturation), layer.sum_bound, layer.kernel});
 }
 
 json put(const eval::Preparation& preparation) {
@@ -48,9 +67,10 @@ json put(const eval::Evaluator::Tile& tile) {
   json results = json::array();
   for (const eval::Evaluator::TileResult& result : tile.results) {
     const eval::TileCounts& counts = result.counts;
-    results.push_back(json::array({counts.num_images, counts.num_top1, counts.num_top5,
-                                   counts.num_broken, counts.has_digest, counts.digest.low,
-                                   counts.digest.high, counts.compute_ms, result.error}));
+    results.push_back(
+        json::array({counts.num_images, counts.num_top1, counts.num_top5, counts.num_broken,
+                     counts.has_digest, counts.digest.low, counts.digest.high, counts.compute_ms,
+                     counts.outcomes, counts.predictions, result.error}));
   }
   return json::array({tile.load_ms, tile.broken, std::move(results)});
 }
@@ -138,8 +158,43 @@ eval::Job get_job(const json& array) {
   job.sigma = fields.get<double>();
   job.calibration_images = fields.get<std::int64_t>();
   job.engine = fields.get_enum(eval::EngineChoice::kSimulated);
+  job.keep_predictions = fields.get<bool>();
   fields.end();
   return job;
+}
+
+quant::SquantErrors get_errors(const json& array) {
+  Fields fields(array);
+  quant::SquantErrors errors;
+  errors.squared = fields.get<double>();
+  errors.max_kernel = fields.get<double>();
+  errors.max_channel = fields.get<double>();
+  fields.end();
+  return errors;
+}
+
+// null: empty.
+template <typename Get>
+auto get_optional(const json& value, Get get) -> std::optional<decltype(get(value))> {
+  if (value.is_null()) return std::nullopt;
+  return get(value);
+}
+
+quant::StageErrors get_stage_errors(const json& array) {
+  Fields fields(array);
+  quant::StageErrors errors;
+  errors.e = get_errors(fields.next());
+  errors.k = get_optional(fields.next(), get_errors);
+  errors.c = get_optional(fields.next(), get_errors);
+  fields.end();
+  return errors;
+}
+
+quant::Saturation get_saturation(const json& array) {
+  Fields fields(array);
+  const quant::Saturation saturation{fields.get<double>(), fields.get<double>()};
+  fields.end();
+  return saturation;
 }
 
 eval::LayerFacts get_layer(const json& array) {
@@ -150,10 +205,9 @@ eval::LayerFacts get_layer(const json& array) {
   layer.shape.in = fields.get<std::int64_t>();
   layer.shape.kernel = fields.get<std::int64_t>();
   layer.quantize_ms = fields.get<double>();
-  layer.errors.squared = fields.get<double>();
-  layer.errors.max_kernel = fields.get<double>();
-  layer.errors.max_channel = fields.get<double>();
+  layer.errors = get_optional(fields.next(), get_stage_errors);
   layer.input_range = get_range(fields.next());
+  layer.saturation = get_optional(fields.next(), get_saturation);
   layer.sum_bound = fields.get<double>();
   layer.kernel = fields.get<std::string>();
   fields.end();
@@ -174,6 +228,8 @@ eval::Preparation get_preparation(const json& array) {
   return preparation;
 }
 
+std::int32_t get_class(const json& number) { return number.get<std::int32_t>(); }
+
 eval::Evaluator::TileResult get_result(const json& array) {
   Fields fields(array);
   eval::Evaluator::TileResult result;
@@ -186,6 +242,8 @@ eval::Evaluator::TileResult get_result(const json& array) {
   counts.digest.low = fields.get<std::uint64_t>();
   counts.digest.high = fields.get<std::uint64_t>();
   counts.compute_ms = fields.get<double>();
+  counts.outcomes = fields.get<std::string>();
+  counts.predictions = get_list<std::int32_t>(fields.next(), get_class);
   result.error = fields.get<std::string>();
   fields.end();
   return result;

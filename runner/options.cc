@@ -46,6 +46,10 @@ void add_options(CLI::App& app, Options& options) {
                "Shows every cell and what would be done, and touches nothing");
 
   app.add_flag("--force", options.force, "Computes finished jobs again, from the start");
+  app.add_flag(
+      "--keep-predictions", options.keep_predictions,
+      "Keeps the class that each image is taken for; finished tiles without it are computed "
+      "again");
   app.add_flag("--retry-failed", options.retry_failed,
                "Tries jobs again that failed in an earlier run");
   app.add_flag("--only-failed", options.only_failed, "Runs these jobs alone");

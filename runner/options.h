@@ -19,6 +19,7 @@ struct Options {
   int threads = 0;  // of each worker; 0: its share of the host's processors
   int batch = 0;    // 0: chosen by the program
   bool force = false;
+  bool keep_predictions = false;
   bool retry_failed = false;
   bool only_failed = false;
   int max_failures = 0;  // 0: no limit

@@ -221,6 +221,8 @@ class Planner {
     planned.chunk = wanted.chunk > 0              ? wanted.chunk
                     : is_photographs(wanted.spec) ? kPhotographChunk
                                                   : kSmallImageChunk;
+    planned.labels = open.dataset->labels(planned.num_images);
+    planned.class_names = open.dataset->class_names();
     open.index = static_cast<int>(plan_.datasets.size());
     plan_.datasets.push_back(std::move(planned));
     return open;
@@ -299,6 +301,8 @@ class Planner {
     job.sigma = cell.sigma;
     job.calibration_images = cell.calibration_images;
     job.engine = cell.engine;
+    job.keep_predictions = cell.measure == Measure::kEvaluate &&
+                           (experiment_.keep_predictions || options_.keep_predictions);
     return job;
   }
 

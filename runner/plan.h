@@ -34,9 +34,11 @@ struct PlannedDataset {
   std::string name;
   eval::DatasetSpec spec;
   std::string fingerprint;
-  std::int64_t size = 0;        // of the whole data set
-  std::int64_t num_images = 0;  // that this run uses: the first ones
-  std::int64_t chunk = 0;       // images per tile
+  std::int64_t size = 0;                 // of the whole data set
+  std::int64_t num_images = 0;           // that this run uses: the first ones
+  std::int64_t chunk = 0;                // images per tile
+  std::vector<std::int32_t> labels;      // of the images that this run uses
+  std::vector<std::string> class_names;  // empty: not known
 };
 
 struct Plan {
@@ -52,7 +54,8 @@ struct PlanOptions {
   std::vector<std::string> only;   // KEY=VALUE, all must hold
   std::vector<std::string> where;  // expressions such as bits=w4a4,w3 or mode!=squant
   std::vector<std::string> exclude_where;
-  std::int64_t num_images = 0;  // 0: as the file says
+  std::int64_t num_images = 0;    // 0: as the file says
+  bool keep_predictions = false;  // also where the file does not say so
   bool allow_missing =
       false;  // for --dry-run: files and environment variables that are missing go to Plan::missing
 };

@@ -49,6 +49,7 @@ Planned make_planned(const Options& options) {
   plan.where = options.where;
   plan.exclude_where = options.exclude_where;
   plan.num_images = options.images;
+  plan.keep_predictions = options.keep_predictions;
   plan.allow_missing = options.dry_run;
   planned.plan = make_plan(planned.experiment, plan);
   return planned;
@@ -205,6 +206,8 @@ class Sweep {
         run_row(planned_.experiment, arguments_, rank_.mpi ? MpiTransport::library_version() : "");
     run.world_size = rank_.size;
     run_id_ = store_->begin_run(run);
+    for (const PlannedDataset& dataset : planned_.plan.datasets)
+      store_->add_dataset({dataset.fingerprint, dataset.labels, dataset.class_names});
     std::vector<results::Store::PlannedJob> jobs;
     std::vector<std::string> again;
     for (std::size_t i = 0; i < planned_.plan.jobs.size(); ++i) {
@@ -221,6 +224,14 @@ class Sweep {
     say(planned_.experiment.name + ": " + plural(static_cast<std::int64_t>(jobs), "job") + ", " +
         std::to_string(size.finished) + " finished earlier, " + std::to_string(size.jobs_to_run) +
         " to run; results in " + options_.db);
+    const auto num_without =
+        std::count_if(inventory_.begin(), inventory_.end(),
+                      [](const JobInventory& job) { return job.predictions_need_force; });
+    if (num_without > 0) {
+      say(plural(num_without, "job") +
+          " finished earlier in tiles of another size, without predictions; --force computes " +
+          (num_without == 1 ? "it" : "them") + " again");
+    }
     if (size.jobs_to_run == 0) {
       say(size.finished == static_cast<int>(jobs) ? "everything was finished earlier: nothing to do"
                                                   : "nothing to do");

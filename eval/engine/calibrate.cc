@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "eval/engine/calibration.h"
 #include "eval/engine/integer_engine.h"
 #include "eval/engine/node_kernels.h"
 
@@ -106,9 +107,9 @@ void load_noise(const Shape& shape, std::int64_t num_images, float* out) {
 
 }  // namespace
 
-std::vector<quant::ActivationRange> calibrate(const Model& model, const QuantizedWeights& weights,
-                                              int activation_bits, quant::Rounding rounding,
-                                              double sigma, std::int64_t num_images) {
+Calibration calibrate_and_measure(const Model& model, const QuantizedWeights& weights,
+                                  int activation_bits, quant::Rounding rounding, double sigma,
+                                  std::int64_t num_images) {
   if (num_images < 1) {
     throw std::invalid_argument("calibrate: " + model.info->name +
                                 " needs at least one image of noise, got " +
@@ -124,6 +125,7 @@ std::vector<quant::ActivationRange> calibrate(const Model& model, const Quantize
              reinterpret_cast<float*>(batch.data(plan.input)));
 
   std::vector<quant::ActivationRange> ranges_of_form(measured.bits_of_form.size());
+  std::vector<quant::Saturation> saturation_of_form(measured.bits_of_form.size());
   const int last_layer = static_cast<int>(measured.form_of_layer.size()) - 1;
   for (std::size_t step = 0; step < plan.steps.size(); ++step) {
     const Step& it = plan.steps[step];
@@ -134,23 +136,33 @@ std::vector<quant::ActivationRange> calibrate(const Model& model, const Quantize
     if (it.kind == StepKind::kQuantize && !network.has_affine(it.form)) {
       const auto form = static_cast<std::size_t>(it.form);
       const auto* values = reinterpret_cast<const float*>(batch.data(it.inputs[0]));
-      const quant::ActivationStats stats =
-          quant::activation_stats(values, num_images * model.graph.node(it.node).shape.size());
+      const std::int64_t size = num_images * model.graph.node(it.node).shape.size();
+      const int bits = measured.bits_of_form[form];
       ranges_of_form[form] =
-          quant::activation_range(stats, measured.bits_of_form[form], sigma, rounding);
-      network.set_affine(
-          it.form, quant::activation_affine(ranges_of_form[form], measured.bits_of_form[form]));
+          quant::activation_range(quant::activation_stats(values, size), bits, sigma, rounding);
+      const quant::ActivationAffine affine = quant::activation_affine(ranges_of_form[form], bits);
+      network.set_affine(it.form, affine);
+      saturation_of_form[form] = quant::activation_saturation(values, size, affine);
     }
     network.prepare_step(step, model, weights, false);
     run_step_on_batch(network, step, batch, num_images);
     network.release_step(step);
   }
-  std::vector<quant::ActivationRange> ranges;
-  for (std::size_t i = 0; i < measured.form_of_layer.size(); ++i) {
-    ranges.push_back(i == 0 ? quant::ActivationRange{}
-                            : ranges_of_form[static_cast<std::size_t>(measured.form_of_layer[i])]);
+  Calibration result;
+  result.ranges.resize(measured.form_of_layer.size());
+  result.saturation.resize(result.ranges.size());
+  for (std::size_t i = 1; i < result.ranges.size(); ++i) {
+    const auto form = static_cast<std::size_t>(measured.form_of_layer[i]);
+    result.ranges[i] = ranges_of_form[form];
+    result.saturation[i] = saturation_of_form[form];
   }
-  return ranges;
+  return result;
+}
+
+std::vector<quant::ActivationRange> calibrate(const Model& model, const QuantizedWeights& weights,
+                                              int activation_bits, quant::Rounding rounding,
+                                              double sigma, std::int64_t num_images) {
+  return calibrate_and_measure(model, weights, activation_bits, rounding, sigma, num_images).ranges;
 }
 
 }  // namespace squant::eval

@@ -50,6 +50,11 @@ class Dataset {
   // image_folder: of the class list; idx: the largest label + 1. A network with fewer outputs does
   // not fit.
   virtual std::int64_t num_classes() const = 0;
+  // Of the first `count` images, each in [0, num_classes). Throws std::invalid_argument where there
+  // are fewer.
+  virtual std::vector<std::int32_t> labels(std::int64_t count) const = 0;
+  // By class: WNIDs, or what the data set's makers call them. Empty where they are not known.
+  virtual std::vector<std::string> class_names() const = 0;
   // Hex SHA-256 over what decides labels and pixels: file names, sizes and labels (idx: the files'
   // inflated bytes), and their order.
   virtual std::string fingerprint() const = 0;

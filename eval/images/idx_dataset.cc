@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <stdexcept>
+#include <utility>
 
 #include "eval/checkpoint/checkpoint.h"
 #include "eval/images/file_bytes.h"
@@ -27,11 +28,17 @@ std::string shape_text(const Shape& shape) {
          std::to_string(shape.width);
 }
 
+// As its makers call them: github.com/zalandoresearch/fashion-mnist, "Labels".
+const std::vector<std::string> kFashionClasses{"T-shirt/top", "Trouser",   "Pullover", "Dress",
+                                               "Coat",        "Sandal",    "Shirt",    "Sneaker",
+                                               "Bag",         "Ankle boot"};
+
 class IdxDataset final : public Dataset {
  public:
   IdxDataset(const std::string& images_path, const std::string& labels_path,
-             const std::string& order)
-      : images_path_(images_path),
+             const std::string& order, std::vector<std::string> class_names = {})
+      : class_names_(std::move(class_names)),
+        images_path_(images_path),
         images_(read_idx(images_path, 3, "images")),
         labels_(read_idx(labels_path, 1, "labels")) {
     if (images_.dims[0] != labels_.dims[0]) {
@@ -50,6 +57,11 @@ class IdxDataset final : public Dataset {
   std::int64_t size() const override { return images_.dims[0]; }
   std::int64_t num_classes() const override { return num_classes_; }
   std::string fingerprint() const override { return fingerprint_; }
+  std::vector<std::string> class_names() const override { return class_names_; }
+  std::vector<std::int32_t> labels(std::int64_t count) const override {
+    check_image_range(*this, 0, count, images_path_);
+    return {labels_.values.begin(), labels_.values.begin() + count};
+  }
 
   ImageChunk load(std::int64_t first, std::int64_t count, const Shape& shape,
                   int /*num_threads*/) override {
@@ -90,6 +102,7 @@ class IdxDataset final : public Dataset {
     images_.values = std::move(ordered);
   }
 
+  std::vector<std::string> class_names_;
   std::string images_path_;
   IdxArray images_;
   IdxArray labels_;
@@ -121,7 +134,8 @@ std::unique_ptr<Dataset> open_fashion_mnist(const std::string& part, const std::
   for (const std::string& place : places) {
     const std::string images = place + prefix + "-images-idx3-ubyte.gz";
     if (std::filesystem::exists(images))
-      return open_idx(images, place + prefix + "-labels-idx1-ubyte.gz", order);
+      return std::make_unique<IdxDataset>(images, place + prefix + "-labels-idx1-ubyte.gz", order,
+                                          kFashionClasses);
     tried += (tried.empty() ? "" : " and ") + images;
   }
   throw std::invalid_argument(

@@ -84,6 +84,14 @@ class ImageFolder final : public Dataset {
   std::int64_t size() const override { return static_cast<std::int64_t>(list_.files.size()); }
   std::int64_t num_classes() const override { return list_.num_classes; }
   std::string fingerprint() const override { return fingerprint_; }
+  std::vector<std::string> class_names() const override { return list_.class_names; }
+  std::vector<std::int32_t> labels(std::int64_t count) const override {
+    check_image_range(*this, 0, count, folder_);
+    std::vector<std::int32_t> labels;
+    for (std::int64_t i = 0; i < count; ++i)
+      labels.push_back(list_.files[static_cast<std::size_t>(i)].label);
+    return labels;
+  }
   ImageChunk load(std::int64_t first, std::int64_t count, const Shape& shape,
                   int num_threads) override;
 

@@ -147,6 +147,12 @@ class Classes {
   }
 
   std::int64_t size() const { return static_cast<std::int64_t>(index_.size()); }
+  void describe(PictureList& list) const {
+    list.num_classes = size();
+    list.class_names.resize(index_.size());
+    for (const auto& [name, index] : index_)
+      list.class_names[static_cast<std::size_t>(index)] = name;
+  }
 
   // -1 when there is none of this name.
   std::int32_t find(const std::string& name) const {
@@ -170,7 +176,7 @@ void label_by_folder(const std::string& folder, const std::string& labels, Pictu
   const Classes classes = labels.empty() ? Classes(imagenet_synsets())
                                          : Classes::from_lines(read_lines(labels), labels);
   const std::string list_name = labels.empty() ? "ImageNet's 1000 WNIDs" : labels;
-  list.num_classes = classes.size();
+  classes.describe(list);
   std::map<std::string, std::string> unknown;  // folder -> a picture in it
   for (PictureFile& file : list.files) {
     const std::string name = file.path.substr(0, file.path.find('/'));
@@ -248,14 +254,14 @@ std::vector<std::string> find_picture_paths(const std::string& folder) {
 }
 
 PictureList list_pictures(const std::string& folder, const std::string& labels) {
-  PictureList list{.files = find_pictures(folder), .num_classes = 0};
+  PictureList list{.files = find_pictures(folder), .num_classes = 0, .class_names = {}};
   check_no_picture_twice(folder, list.files);
   if (!labels.empty()) {
     const std::vector<Line> lines = read_lines(labels);
     const std::string first =
         trimmed(lines.front().text.substr(0, lines.front().text.find_last_of(" \t")));
     const Classes classes(imagenet_synsets());
-    list.num_classes = classes.size();
+    classes.describe(list);
     if (is_picture_name(first)) {
       label_by_name(labels, lines, classes, list);
       return list;

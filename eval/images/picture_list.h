@@ -17,6 +17,7 @@ struct PictureFile {
 struct PictureList {
   std::vector<PictureFile> files;  // sorted by path, bytewise
   std::int64_t num_classes = 0;
+  std::vector<std::string> class_names;  // one a class
 };
 
 // Finds all pictures in and below `folder` (by extension, as torchvision does; names that begin

@@ -79,7 +79,15 @@ TEST_F(EvaluatorTest, PreparationTellsWhatItDid) {
     const LayerFacts& layer = integer.layers[i];
     EXPECT_EQ(layer.name, graph.node(graph.layers()[i]).name);
     EXPECT_EQ(layer.input_range.max, integer.ranges[i].max);
-    EXPECT_GT(layer.errors.squared, 0);
+    ASSERT_TRUE(layer.errors && layer.errors->k && layer.errors->c);
+    EXPECT_GT(layer.errors->e.squared, 0);
+    // What the stages are for: sums over weight kernels, then over channels, are brought near 0.
+    EXPECT_LE(layer.errors->k->max_kernel, layer.errors->e.max_kernel);
+    EXPECT_LE(layer.errors->c->max_channel, layer.errors->k->max_channel);
+    EXPECT_EQ(layer.saturation.has_value(), i > 0);
+    if (layer.saturation) {
+      EXPECT_LE(layer.saturation->low + layer.saturation->high, 1);
+    }
     EXPECT_GT(layer.sum_bound, 0);
     EXPECT_GT(layer.quantize_ms, 0);
     num_weights += layer.shape.size();
@@ -92,6 +100,8 @@ TEST_F(EvaluatorTest, PreparationTellsWhatItDid) {
   EXPECT_TRUE(floats.ranges.empty());
   EXPECT_EQ(floats.num_weights, num_weights);
   EXPECT_EQ(floats.layers.at(1).kernel, "float");
+  EXPECT_FALSE(floats.layers.at(1).errors);
+  EXPECT_FALSE(floats.layers.at(1).saturation);
   EXPECT_EQ(evaluator.prepare(job("fmnist_resnet", 4, 4, EngineChoice::kSimulated)).engine,
             "simulated");
   EXPECT_FALSE(evaluator.device_name().empty());
@@ -100,8 +110,11 @@ TEST_F(EvaluatorTest, PreparationTellsWhatItDid) {
 TEST_F(EvaluatorTest, CountsAndDigestAreThoseOfTheLogits) {
   Evaluator evaluator({});
   const Evaluator::TileJob tile_job = prepared(evaluator, job("fmnist_mobilenet", 8, 8));
-  const Evaluator::Tile tile = evaluator.run_tile(dataset_, 3, 30, {tile_job}, {});
-  ASSERT_EQ(tile.results.size(), 1U);
+  Evaluator::TileJob with_predictions = tile_job;
+  with_predictions.job.keep_predictions = true;
+  const Evaluator::Tile tile =
+      evaluator.run_tile(dataset_, 3, 30, {tile_job, with_predictions}, {});
+  ASSERT_EQ(tile.results.size(), 2U);
   EXPECT_EQ(tile.results[0].error, "");
 
   const Model model = make_model("fmnist_mobilenet",
@@ -119,6 +132,9 @@ TEST_F(EvaluatorTest, CountsAndDigestAreThoseOfTheLogits) {
     expected.num_top1 += larger < 1 ? 1 : 0;
     expected.num_top5 += larger < 5 ? 1 : 0;
     expected.digest += image_digest(own, i + 3);
+    expected.outcomes += larger < 1 ? '1' : larger < 5 ? '5' : '0';
+    expected.predictions.push_back(
+        static_cast<std::int32_t>(std::max_element(own.begin(), own.end()) - own.begin()));
   }
   const TileCounts& counts = tile.results[0].counts;
   EXPECT_EQ(counts.num_images, 30);
@@ -128,6 +144,11 @@ TEST_F(EvaluatorTest, CountsAndDigestAreThoseOfTheLogits) {
   EXPECT_GT(counts.num_top5, 0);
   EXPECT_TRUE(counts.has_digest);
   EXPECT_EQ(counts.digest, expected.digest);
+  EXPECT_EQ(counts.outcomes, expected.outcomes);
+  EXPECT_TRUE(counts.predictions.empty());
+  EXPECT_EQ(tile.results[1].counts.digest, expected.digest);
+  EXPECT_EQ(tile.results[1].counts.outcomes, expected.outcomes);
+  EXPECT_EQ(tile.results[1].counts.predictions, expected.predictions);
 }
 
 TEST_F(EvaluatorTest, DigestsDependNeitherOnTilesNorBatchesNorThreads) {

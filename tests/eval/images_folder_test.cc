@@ -55,6 +55,7 @@ TEST_F(ImageFolderTest, LabelsComeFromTheWnidAlsoInASubset) {
   EXPECT_THAT(list(), ElementsAre(Pair("n01443537/deeper/y.jpg", 1), Pair("n01443537/x.jpeg", 1),
                                   Pair("n15075141/a.png", 999), Pair("n15075141/b.JPEG", 999)));
   EXPECT_EQ(open()->num_classes(), 1000);
+  EXPECT_EQ(open()->class_names(), imagenet_synsets());
   EXPECT_EQ(list_pictures(images() + "/", "").files.back().path, "n15075141/b.JPEG");
 }
 
@@ -71,7 +72,10 @@ TEST_F(ImageFolderTest, AClassListOfOnesOwnDecidesLabels) {
   add("dog/1.png");
   EXPECT_THAT(list(labels("# pets\ndog, the faithful\nbird\n\ncat the other\n")),
               ElementsAre(Pair("cat/1.png", 2), Pair("dog/1.png", 0)));
-  EXPECT_EQ(open(labels("dog\nbird\ncat\n"))->num_classes(), 3);
+  const auto pets = open(labels("dog\nbird\ncat\n"));
+  EXPECT_EQ(pets->num_classes(), 3);
+  EXPECT_THAT(pets->class_names(), ElementsAre("dog", "bird", "cat"));
+  EXPECT_THAT(pets->labels(2), ElementsAre(2, 0));
   EXPECT_THAT(list_error(labels("dog\ncat\ndog\n")),
               HasSubstr("labels.txt:3: class dog a second time"));
 }

@@ -110,6 +110,9 @@ TEST_F(IdxDatasetTest, LoadsARangeWithItsLabels) {
   EXPECT_EQ(chunk.pixels[0], 12 % 7);
   EXPECT_EQ(chunk.pixels[17], 29 % 7);
   EXPECT_EQ(dataset->load(6, 0, {1, 2, 3}, 1).count, 0);
+  EXPECT_EQ(dataset->labels(4), (std::vector<std::int32_t>{0, 1, 2, 3}));
+  EXPECT_THAT(error_of([&] { dataset->labels(7); }), HasSubstr("it has 6"));
+  EXPECT_TRUE(dataset->class_names().empty());
 }
 
 TEST_F(IdxDatasetTest, RefusesWhatItCannotGive) {
@@ -191,7 +194,10 @@ TEST_F(IdxDatasetTest, FashionMnistIsFoundInTheCacheFolderFirst) {
   write("squant-sweep/fashion-mnist/t10k-images-idx3-ubyte.gz", gzip(idx({2, 28, 28}, 2 * 784)));
   write("squant-sweep/fashion-mnist/t10k-labels-idx1-ubyte.gz", gzip(idx({2}, 2)));
   const ScopedEnv cache("XDG_CACHE_HOME", folder_.path());
-  EXPECT_EQ(open_dataset({"fashion-mnist", "test", "", ""})->size(), 2);
+  const auto dataset = open_dataset({"fashion-mnist", "test", "", ""});
+  EXPECT_EQ(dataset->size(), 2);
+  ASSERT_EQ(dataset->class_names().size(), 10U);
+  EXPECT_EQ(dataset->class_names()[9], "Ankle boot");
   EXPECT_THAT(error_of([] {
                 open_dataset({"fashion-mnist", "validation", "", ""});
               }),

@@ -53,7 +53,7 @@ TEST_F(CommandsTest, HelpNamesEveryCommandAndWrongUseIsExitCodeTwo) {
     EXPECT_THAT(help.text, HasSubstr(std::string("\n  ") + command)) << command;
     EXPECT_EQ(run(std::string(command) + " --help").code, 0) << command;
   }
-  EXPECT_THAT(run("--version").text, AllOf(StartsWith("squant-results "), HasSubstr("schema 1")));
+  EXPECT_THAT(run("--version").text, AllOf(StartsWith("squant-results "), HasSubstr("schema 2")));
   EXPECT_EQ(run("").code, 2);
   EXPECT_EQ(run("shwo").code, 2);
   EXPECT_EQ(run("show --frmat csv").code, 2);
@@ -171,9 +171,10 @@ TEST_F(CommandsTest, EqualDatabasesCompareEqual) {
   const Answer answer = run("compare a.sqlite b.sqlite --format csv");
   EXPECT_EQ(answer.code, 0);
   EXPECT_EQ(answer.text,
-            "model,bits,mode,A top-1 %,B top-1 %,difference,digest,outcome,differs in\n"
-            "resnet18,w4a4,squant,66.00,66.00,+0.00,equal,equal,\n"
-            "resnet18,w4,squant,66.00,66.00,+0.00,,equal,\n");
+            "model,bits,mode,A top-1 %,B top-1 %,difference,A alone,B alone,test,p,digest,outcome,"
+            "differs in\n"
+            "resnet18,w4a4,squant,66.00,66.00,+0.00,,,,,equal,equal,\n"
+            "resnet18,w4,squant,66.00,66.00,+0.00,,,,,,equal,\n");
 }
 
 TEST_F(CommandsTest, OtherDigestOfTheSameJobIsNeverWithinTolerance) {
@@ -204,7 +205,96 @@ TEST_F(CommandsTest, OtherJobsOfTheSameCellAreComparedWithWhatDiffers) {
   add_run("b.sqlite", {other}, 165);
   const Answer answer = run("compare a.sqlite b.sqlite --format csv");
   EXPECT_EQ(answer.code, 0);
-  EXPECT_THAT(answer.text, HasSubstr("+0.00,equal,within,\"checkpoint, rounding\"\n"));
+  EXPECT_THAT(answer.text,
+              HasSubstr("+0.00,0,0,paired,1.0000,equal,within,\"checkpoint, rounding\"\n"));
+}
+
+// The same first images are right in every tile, so that the larger number of right ones has all of
+// the smaller.
+TEST_F(CommandsTest, DifferencesAreTestedImageByImageWhereTheyCanBe) {
+  add_run("a.sqlite", {inexact_}, 165);
+  add_run("b.sqlite", {inexact_}, 166);
+  const Answer paired = run("compare a.sqlite b.sqlite --format csv");
+  // 4 discordant images, all on one side: half of 2 / 16.
+  EXPECT_THAT(paired.text, HasSubstr("66.00,66.40,+0.40,0,4,paired,0.0625,,outside,\n"));
+  EXPECT_THAT(run("compare a.sqlite b.sqlite").text,
+              HasSubstr("1 compared, 1 not in agreement; 0 differ by more than chance (p < 0.05)"));
+  add_run("c.sqlite", {inexact_}, 168);
+  EXPECT_THAT(run("compare a.sqlite c.sqlite").text,
+              HasSubstr("1 differs by more than chance (p < 0.05)"));
+  ASSERT_EQ(plain_sql(folder_.path("b.sqlite"), "UPDATE tile SET outcomes = NULL WHERE first = 0"),
+            "");
+  // 660 and 664 of 1,000: pooled 0.662, standard error 0.021155, z 0.18908, p 0.8500.
+  EXPECT_THAT(run("compare a.sqlite b.sqlite --format csv").text,
+              HasSubstr("66.00,66.40,+0.40,,,counts,0.8500,,outside,\n"));
+}
+
+TEST_F(CommandsTest, OtherImagesAreNotPaired) {
+  JobRow other = inexact_;
+  other.identity = "another job";
+  other.evaluation = "another evaluation";
+  other.dataset_fingerprint = "fingerprint of others";
+  add_run("a.sqlite", {inexact_}, 165);
+  add_run("b.sqlite", {other}, 165);
+  EXPECT_THAT(run("compare a.sqlite b.sqlite --format csv").text,
+              HasSubstr("+0.00,,,counts,1.0000,,within,dataset\n"));
+}
+
+TEST_F(CommandsTest, ReferencesAreTestedByCounts) {
+  add_run("results.sqlite", {exact_}, 165);
+  std::ofstream(folder_.path("paper.json"))
+      << R"({"values": [{"model": "resnet18", "bits": "w4a4", "mode": "squant", "top1": 70}]})";
+  // 660 and 700 of 1,000: pooled 0.68, standard error 0.020861, z 1.9174, p 0.0552.
+  EXPECT_THAT(run("compare results.sqlite paper.json --format csv").text,
+              HasSubstr("66.00,70.00,-4.00,counts,0.0552,outside\n"));
+}
+
+TEST_F(CommandsTest, ComparisonWithANewerDatabaseIsRefused) {
+  add_run("a.sqlite", {exact_}, 165);
+  add_run("b.sqlite", {exact_}, 165);
+  ASSERT_EQ(plain_sql(folder_.path("b.sqlite"), "PRAGMA user_version = 3"), "");
+  const Answer answer = run("compare a.sqlite b.sqlite");
+  EXPECT_EQ(answer.code, 2);
+  EXPECT_THAT(answer.text, HasSubstr("its schema version is 3, this program knows 2"));
+}
+
+std::string contents(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+constexpr const char* kVersionOne = SQUANT_SOURCE_DIR "/tests/data/results/version1";
+
+// As root nothing is unwritable, so that it is checked what is written as well.
+TEST_F(CommandsTest, OlderDatabaseInAFolderThatIsNotWritableShowsWhatItsOwnProgramShowed) {
+  namespace fs = std::filesystem;
+  const fs::path folder = folder_.path("old");
+  fs::create_directory(folder);
+  fs::copy_file(std::string(kVersionOne) + ".sqlite", folder / "v1.sqlite");
+  const std::string before = contents(folder / "v1.sqlite");
+  fs::permissions(folder / "v1.sqlite", fs::perms::owner_read);
+  fs::permissions(folder, fs::perms::owner_read | fs::perms::owner_exec);
+  EXPECT_EQ(run("show --db old/v1.sqlite --format csv").text,
+            contents(std::string(kVersionOne) + ".csv"));
+  EXPECT_THAT(run("query --db old/v1.sqlite 'SELECT count(*) FROM classes' --format csv").text,
+              HasSubstr("\n0\n"));
+  EXPECT_EQ(run("status --db old/v1.sqlite").code, 3);
+  fs::permissions(folder, fs::perms::owner_all);
+  EXPECT_EQ(contents(folder / "v1.sqlite"), before);
+}
+
+TEST_F(CommandsTest, OlderDatabaseIsMergedAndComparedAndMigratedOnRequest) {
+  namespace fs = std::filesystem;
+  fs::copy_file(std::string(kVersionOne) + ".sqlite", folder_.path("v1.sqlite"));
+  EXPECT_EQ(run("merge new.sqlite v1.sqlite").text,
+            "v1.sqlite: 2 runs, 8 jobs, 11 tiles were new\n");
+  EXPECT_EQ(plain_sql(folder_.path("v1.sqlite"), "PRAGMA user_version"), "1");
+  EXPECT_EQ(run("compare new.sqlite v1.sqlite").code, 0)
+      << run("compare new.sqlite v1.sqlite").text;
+  EXPECT_EQ(run("doctor --db v1.sqlite --migrate").code, 3);
+  EXPECT_EQ(plain_sql(folder_.path("v1.sqlite"), "PRAGMA user_version"), "2");
+  EXPECT_EQ(run("show --db v1.sqlite --format csv").text,
+            contents(std::string(kVersionOne) + ".csv"));
 }
 
 TEST_F(CommandsTest, RowsOfOneSideCountUnlessOnlyCommonOnesAreAskedFor) {
@@ -335,6 +425,65 @@ TEST_F(CommandsTest, MergeOfAnotherOutcomeIsLoudAndChangesNothing) {
             "1 1");
 }
 
+// A database with everything that is kept by image.
+void add_images(const std::string& path, const JobRow& job, bool with_predictions) {
+  const auto store = Store::open_writer(path);
+  const std::int64_t id = begin_sample_run(*store);
+  store->add_dataset(sample_dataset());
+  store->add_jobs(id, std::vector<Store::PlannedJob>{{job, {}}});
+  auto tiles = sample_tiles(job, id, 165);
+  if (with_predictions) {
+    for (auto& tile : tiles) set_predictions(tile);
+  }
+  store->commit_tiles(tiles);
+}
+
+TEST_F(CommandsTest, MergeBringsOutcomesPredictionsAndSumsByClass) {
+  add_images(folder_.path("b.sqlite"), exact_, true);
+  EXPECT_EQ(run("merge new.sqlite b.sqlite").code, 0);
+  EXPECT_EQ(run("merge new.sqlite b.sqlite").code, 0);
+  add_images(folder_.path("without.sqlite"), exact_, false);
+  ASSERT_EQ(plain_sql(folder_.path("without.sqlite"), "UPDATE tile SET outcomes = NULL"), "");
+  ASSERT_EQ(plain_sql(folder_.path("without.sqlite"), "DELETE FROM class_total"), "");
+  EXPECT_EQ(run("merge without.sqlite b.sqlite").code, 0);
+  for (const char* name : {"new.sqlite", "without.sqlite"}) {
+    const std::string path = folder_.path(name);
+    EXPECT_EQ(plain_sql(path, "SELECT sum(num_images) || ' ' || sum(num_top1) FROM classes"),
+              "1000 660")
+        << name;
+    EXPECT_EQ(plain_sql(path, "SELECT count(*) || ' ' || sum(predicted = class) FROM images"),
+              "1000 660")
+        << name;
+    EXPECT_EQ(run(std::string("doctor --db ") + name).code, 0) << name;
+  }
+}
+
+TEST_F(CommandsTest, MergeOfTheSameDigestWithOtherImagesIsLoud) {
+  const std::string here = folder_.path("a.sqlite");
+  const std::string there = folder_.path("b.sqlite");
+  add_images(here, exact_, true);
+  add_images(there, exact_, true);
+  ASSERT_EQ(plain_sql(there,
+                      "UPDATE prediction SET classes = replace(classes, '[0,', '[5,')"
+                      " WHERE first = 500"),
+            "");
+  Answer answer = run("merge a.sqlite b.sqlite");
+  EXPECT_EQ(answer.code, 1);
+  EXPECT_THAT(answer.text,
+              HasSubstr("resnet18 w4a4 squant, images [500, 750): the same digest, but "
+                        "other predictions"));
+  ASSERT_EQ(
+      plain_sql(there, "UPDATE tile SET outcomes = substr(outcomes, 2) || '1' WHERE first = 0"),
+      "");
+  answer = run("merge a.sqlite b.sqlite");
+  EXPECT_EQ(answer.code, 1);
+  EXPECT_THAT(answer.text, HasSubstr("resnet18 w4a4 squant, images [0, 250): the same counts and "
+                                     "digest, but other images are right"));
+  ASSERT_EQ(plain_sql(there, "UPDATE label SET class = 3 WHERE image = 7"), "");
+  EXPECT_THAT(run("merge a.sqlite b.sqlite").text,
+              HasSubstr("data set fingerprint of imagenet, image 7: class 7 here, 3 there"));
+}
+
 TEST_F(CommandsTest, MergeRefusesWhatIsInUseItselfOrNoDatabase) {
   add_run("a.sqlite", {exact_}, 165);
   EXPECT_EQ(run("merge a.sqlite a.sqlite").code, 2);
@@ -388,6 +537,23 @@ TEST_F(CommandsTest, DoctorFindsSumsThatAreNotThoseOfTheTiles) {
   const Answer answer = run("doctor");
   EXPECT_EQ(answer.code, 1);
   EXPECT_THAT(answer.text, HasSubstr("stored 661 of 1000, its tiles say 660 of 1000"));
+}
+
+TEST_F(CommandsTest, DoctorFindsSumsByClassAndPredictionsThatAreNotThoseOfTheOutcomes) {
+  const std::string path = folder_.path("results.sqlite");
+  add_images(path, exact_, true);
+  EXPECT_THAT(run("doctor").text, AllOf(HasSubstr("the sums by class of 1 complete jobs"),
+                                        HasSubstr("those of 4 tiles are kept, and agree")));
+  ASSERT_EQ(plain_sql(path, "UPDATE class_total SET num_top1 = num_top1 - 1 WHERE class = 3"), "");
+  ASSERT_EQ(plain_sql(path,
+                      "UPDATE prediction SET classes = replace(classes, '[0,', '[5,')"
+                      " WHERE first = 500"),
+            "");
+  const Answer answer = run("doctor");
+  EXPECT_EQ(answer.code, 1);
+  EXPECT_THAT(answer.text,
+              AllOf(HasSubstr("resnet18 w4a4 squant: not those of its tiles' outcomes"),
+                    HasSubstr("those of images [500, 750) are not those of the tile's outcomes")));
 }
 
 TEST_F(CommandsTest, DoctorFindsRowsWithoutTheirRun) {

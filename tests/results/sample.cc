@@ -98,7 +98,36 @@ TileRow sample_tile(const JobRow& job, std::int64_t run_id, std::int64_t first,
   tile.compute_ms = 100;
   tile.load_ms = 20;
   tile.finished_at = "2026-01-31T12:00:01.000Z";
+  set_outcomes(tile);
   return tile;
+}
+
+void set_outcomes(TileRow& tile) {
+  const auto letters = [](std::int64_t count, char letter) {
+    return std::string(static_cast<std::size_t>(count), letter);
+  };
+  tile.outcomes = letters(tile.num_top1, '1') + letters(tile.num_top5 - tile.num_top1, '5') +
+                  letters(tile.count - tile.num_top5 - tile.num_broken, '0') +
+                  letters(tile.num_broken, 'x');
+}
+
+void set_predictions(TileRow& tile) {
+  tile.predictions.clear();
+  for (std::int64_t i = 0; i < tile.count; ++i) {
+    const char outcome = tile.outcomes[static_cast<std::size_t>(i)];
+    const auto label = static_cast<std::int32_t>((tile.first + i) % 10);
+    tile.predictions.push_back(outcome == 'x' ? -1 : outcome == '1' ? label : (label + 1) % 10);
+  }
+}
+
+DatasetRow sample_dataset(std::int64_t num_images) {
+  DatasetRow dataset;
+  dataset.fingerprint = sample_job("any", "float", "float").dataset_fingerprint;
+  for (std::int64_t i = 0; i < num_images; ++i)
+    dataset.labels.push_back(static_cast<std::int32_t>(i % 10));
+  for (int label = 0; label < 10; ++label)
+    dataset.class_names.push_back("class " + std::to_string(label));
+  return dataset;
 }
 
 std::vector<TileRow> sample_tiles(const JobRow& job, std::int64_t run_id,
@@ -127,7 +156,11 @@ PreparationRow sample_preparation(const JobRow& job, std::int64_t run_id) {
     layer.in = i == 0 ? 3 : 93;
     layer.kernel = i == 0 ? 9 : 1;
     layer.quantize_ms = 0.5;
-    layer.squared_error = 12.5 * (i + 1);
+    layer.errors = {12.5 * (i + 1), 0.5, 0.75};
+    layer.errors_e = CodeErrors{10.5 * (i + 1), 3.5, 9.25};
+    layer.errors_k = CodeErrors{11.5 * (i + 1), 0.5, 4.25};
+    layer.saturated_low = i == 0 ? 0.125 : 0;
+    layer.saturated_high = 0.25;
     layer.range_min = i == 0 ? -1.5 : 0;
     layer.range_max = i == 0 ? 2.25 : 6;
     layer.sum_bound = 4096;

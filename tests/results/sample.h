@@ -34,6 +34,14 @@ JobRow sample_job(const std::string& model, const std::string& bits, const std::
 // digest (first, first).
 TileRow sample_tile(const JobRow& job, std::int64_t run_id, std::int64_t first,
                     std::int64_t num_top1, int rank = 0);
+// Outcomes that the tile's counts are the sums of: the images that are right come first, broken
+// ones last.
+void set_outcomes(TileRow& tile);
+// The classes that those outcomes are of, where image i is of class i modulo 10: a wrong one is
+// taken for the next class.
+void set_predictions(TileRow& tile);
+// Of the jobs' data set: image i is of class i modulo 10, called "class 0" to "class 9".
+DatasetRow sample_dataset(std::int64_t num_images = 1000);
 std::vector<TileRow> sample_tiles(const JobRow& job, std::int64_t run_id,
                                   std::int64_t num_top1_each);
 PreparationRow sample_preparation(const JobRow& job, std::int64_t run_id);

@@ -202,6 +202,7 @@ TEST_F(StoreTest, SameTileWithAnotherDigestIsAFaultAndNothingOfTheBatchIsStored)
   // The same digest with other counts is as wrong.
   tiles = sample_tiles(job, run, 165);
   tiles[0].num_top1 = 164;
+  set_outcomes(tiles[0]);
   EXPECT_THAT(error_of([&] { store_->commit_tiles(std::span(tiles).first(1)); }),
               HasSubstr("came out differently"));
 }
@@ -446,6 +447,7 @@ TEST_F(StoreTest, ViewsGiveHandComputedValues) {
   const std::int64_t run = plan({{job, ReferenceValue{25, 0.5, "table 1", {}}}});
   auto tiles = sample_tiles(job, run, 50);
   tiles[2].num_broken = 3;
+  set_outcomes(tiles[2]);
   store_->commit_tiles(tiles);
   // 150 of 600: 25%; top-5 60 of each: 180, 30%. Wilson: p = 0.25, n = 600: 21.70 to 28.62.
   EXPECT_EQ(
@@ -464,8 +466,8 @@ TEST_F(StoreTest, ViewsGiveHandComputedValues) {
 }
 
 TEST_F(StoreTest, EmptyViewsHaveNoRows) {
-  for (const char* view :
-       {"results", "verdicts", "layers", "provenance", "tiles", "failures", "runs"}) {
+  for (const char* view : {"results", "verdicts", "layers", "provenance", "classes", "images",
+                           "tiles", "failures", "runs"}) {
     EXPECT_EQ(plain_sql(path_, std::string("SELECT count(*) FROM ") + view), "0") << view;
   }
 }

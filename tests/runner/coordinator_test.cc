@@ -23,6 +23,7 @@ class FakeStore final : public results::Store {
   std::int64_t begin_run(const results::RunRow&) override { return 1; }
   void finish_run(std::int64_t, int) override {}
   void add_worker(const results::WorkerRow& worker) override { workers.push_back(worker); }
+  void add_dataset(const results::DatasetRow&) override {}
   void add_jobs(std::int64_t, std::span<const PlannedJob>) override {}
   void add_preparation(const results::PreparationRow& row) override { preparations.push_back(row); }
   void commit_tiles(std::span<const results::TileRow> rows) override {
@@ -37,12 +38,13 @@ class FakeStore final : public results::Store {
   }
   void update_verdicts(std::int64_t, std::span<const std::string>) override {}
   void forget(std::span<const std::string>) override {}
-  results::JobState job_state(const results::JobRow&) override { return {}; }
+  results::JobState job_state(const results::JobRow&) override { return state; }
   std::vector<results::ResultRow> results(std::span<const std::string>) override { return {}; }
   std::vector<results::RunRow> runs() override { return {}; }
 
   std::function<void(const results::TileRow&)> before_commit;
   bool taken_over = false;
+  results::JobState state;
   std::vector<results::WorkerRow> workers;
   std::vector<results::PreparationRow> preparations;
   std::vector<results::TileRow> tiles;
@@ -57,7 +59,8 @@ class CoordinatorTest : public testing::Test {
     auto [own, other] = LoopbackTransport::make_pair(0, 1);
     coordinator_end_ = std::move(own);
     worker_end_ = std::move(other);
-    plan_.datasets.push_back({"tiny", {"idx", "images", "labels", ""}, "ff", 150, 150, 100});
+    plan_.datasets.push_back(
+        {"tiny", {"idx", "images", "labels", ""}, "ff", 150, 150, 100, {}, {}});
     for (const char* name : {"a", "b"}) {
       PlannedJob& job = plan_.jobs.emplace_back();
       job.job.model = "fmnist_resnet";
@@ -115,6 +118,12 @@ class CoordinatorTest : public testing::Test {
       result.counts.num_top5 = 90;
       result.counts.num_images = std::max<std::int64_t>(result.counts.num_images, 0);
       if (task.count < 90) result.counts.num_top1 = result.counts.num_top5 = 20;
+      const auto of = [](std::int64_t count, char letter) {
+        return std::string(static_cast<std::size_t>(count), letter);
+      };
+      result.counts.outcomes = of(result.counts.num_top1, '1') +
+                               of(result.counts.num_top5 - result.counts.num_top1, '5') +
+                               of(task.count - result.counts.num_top5, '0');
       result.counts.has_digest = true;
       result.counts.digest = {static_cast<std::uint64_t>(task.first), 7};
       result.counts.compute_ms = 5;
@@ -261,6 +270,70 @@ TEST_F(CoordinatorTest, FinishedTilesOfAnEarlierRunAreNotAskedForAgain) {
   ASSERT_EQ(store_.tiles.size(), 1U);
   EXPECT_EQ(store_.tiles[0].first, 100);
   EXPECT_EQ(store_.preparations.size(), 1U);
+}
+
+TEST_F(CoordinatorTest, TilesThatComeAgainForTheirPredictionsAreNotCountedTwice) {
+  store_.state.finished = {{0, 100}, {100, 50}};
+  store_.state.predicted = {{0, 100}};
+  for (PlannedJob& job : plan_.jobs) job.job.keep_predictions = true;
+  inventory_ = take_inventory(plan_, &store_, {});
+  for (const JobInventory& job : inventory_) {
+    EXPECT_TRUE(job.to_run);
+    EXPECT_EQ(job.missing, std::vector<int>{1});
+    EXPECT_EQ(job.repeated, std::set<int>{1});
+  }
+  std::vector<results::ResultRow> totals(2);
+  for (std::size_t i = 0; i < 2; ++i) {
+    totals[i].job = plan_.jobs[i].row;
+    totals[i].num_images = 150;
+    totals[i].num_top1 = 80;
+  }
+  tell(hello("1.0"));
+  coordinator_->begin(store_, plan_, inventory_, totals, 1, now_);
+  run(30);
+  EXPECT_EQ(coordinator_->ending(), Ending::kComplete);
+  EXPECT_EQ(store_.tiles.size(), 2U);
+  EXPECT_EQ(coordinator_->evaluations(), 100);
+  for (const RowView& row : coordinator_->view(now_).rows) {
+    EXPECT_EQ(row.num_images, 150);
+    EXPECT_EQ(row.num_top1, 80);
+  }
+}
+
+TEST_F(CoordinatorTest, FinishedTilesAreEnoughWhereNoPredictionsAreAskedFor) {
+  store_.state.finished = {{0, 100}, {100, 50}};
+  inventory_ = take_inventory(plan_, &store_, {});
+  EXPECT_EQ(inventory_[0].status, JobStatus::kFinished);
+  EXPECT_FALSE(inventory_[0].to_run);
+  plan_.jobs[0].job.keep_predictions = true;
+  store_.state.predicted = store_.state.finished;
+  store_.state.predictions_need_force = true;
+  inventory_ = take_inventory(plan_, &store_, {});
+  EXPECT_FALSE(inventory_[0].to_run);
+  EXPECT_TRUE(inventory_[0].predictions_need_force);
+  EXPECT_FALSE(inventory_[1].predictions_need_force);
+  inventory_ = take_inventory(plan_, &store_, {.force = true});
+  EXPECT_TRUE(inventory_[0].to_run);
+  EXPECT_FALSE(inventory_[0].predictions_need_force);
+  EXPECT_TRUE(inventory_[0].repeated.empty());
+}
+
+TEST(AnswersTest, OutcomesMustSayWhatTheCountsSay) {
+  eval::TileCounts counts;
+  counts.num_images = 4;
+  counts.num_top1 = 1;
+  counts.num_top5 = 2;
+  counts.num_broken = 1;
+  counts.outcomes = "01x5";
+  EXPECT_EQ(miscounted(counts, 4), "");
+  EXPECT_NE(miscounted(counts, 5), "");
+  for (const char* outcomes : {"", "01x", "01x50", "00x5", "01xx", "11x5", "01x?"}) {
+    counts.outcomes = outcomes;
+    EXPECT_NE(miscounted(counts, 4), "") << outcomes;
+  }
+  counts.outcomes = "01x5";
+  counts.predictions = {1, 2, -1};
+  EXPECT_NE(miscounted(counts, 4), "");
 }
 
 TEST(InventoryTest, AJobWhoseFilesAreMissingIsNew) {

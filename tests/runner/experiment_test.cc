@@ -108,6 +108,18 @@ TEST(ExperimentTest, ReadsAWholeFile) {
       << "the matrix has two modes: the setting counts";
 }
 
+TEST(ExperimentTest, PredictionsAreKeptOnRequest) {
+  const auto with_settings = [](const std::string& settings) {
+    std::string text = with_matrix(kCells);
+    return text.insert(text.find('{') + 1, "\"settings\": {" + settings + "}, ");
+  };
+  EXPECT_FALSE(parse_experiment(with_matrix(kCells), "dir/e.json").keep_predictions);
+  EXPECT_TRUE(
+      parse_experiment(with_settings("\"predictions\": true"), "dir/e.json").keep_predictions);
+  EXPECT_THAT(problems_of(with_settings("\"predictions\": 1")),
+              ElementsAre(HasSubstr("settings.predictions: must be true or false, is")));
+}
+
 TEST(ExperimentTest, DefaultsAreThePublishedOnes) {
   const Experiment e = parse_experiment(with_matrix(kCells), "dir/e.json");
   ASSERT_THAT(e.problems, IsEmpty());

@@ -43,7 +43,8 @@ TEST(MessagesTest, AJobAndItsRangesComeBackToTheLastBit) {
                quant::Rounding::kPaper,
                12.5,
                32,
-               eval::EngineChoice::kSimulated};
+               eval::EngineChoice::kSimulated,
+               true};
   sent.repeats = 11;
   sent.ranges = {
       {0, 0.1F}, {-3.1415927F, std::numeric_limits<float>::denorm_min()}, {-0.0F, 3.4e38F}};
@@ -60,6 +61,7 @@ TEST(MessagesTest, AJobAndItsRangesComeBackToTheLastBit) {
   EXPECT_EQ(got.spec.sigma, sent.spec.sigma);
   EXPECT_EQ(got.spec.calibration_images, 32);
   EXPECT_EQ(got.spec.engine, sent.spec.engine);
+  EXPECT_TRUE(got.spec.keep_predictions);
   ASSERT_EQ(got.ranges.size(), sent.ranges.size());
   for (std::size_t i = 0; i < sent.ranges.size(); ++i) {
     EXPECT_EQ(std::bit_cast<std::uint32_t>(got.ranges[i].min),
@@ -72,7 +74,10 @@ TEST(MessagesTest, AJobAndItsRangesComeBackToTheLastBit) {
 TEST(MessagesTest, APreparationComesBackAsItWas) {
   Prepared sent{9, {}};
   sent.preparation.ranges = {{0, 1.5F}};
-  sent.preparation.layers = {{"conv1", {64, 3, 49}, 0.25, {1.5, 0.5, 0.75}, {-1, 2}, 1e7, "int8"}};
+  const quant::StageErrors errors{{1.25, 2.5, 3.75}, quant::SquantErrors{1.5, 0.5, 0.75}, {}};
+  sent.preparation.layers = {
+      {"conv1", {64, 3, 49}, 0.25, errors, {-1, 2}, quant::Saturation{0.125, 0.0625}, 1e7, "int8"},
+      {"conv2", {8, 64, 9}, 0, {}, {}, {}, 0, "float"}};
   sent.preparation.quantize_ms = 1.25;
   sent.preparation.calibrate_ms = 2.5;
   sent.preparation.num_weights = std::int64_t{1} << 40;
@@ -80,12 +85,23 @@ TEST(MessagesTest, APreparationComesBackAsItWas) {
   sent.preparation.exact = true;
   const Prepared got = round_trip(sent);
   EXPECT_EQ(got.task, 9);
-  ASSERT_EQ(got.preparation.layers.size(), 1U);
+  ASSERT_EQ(got.preparation.layers.size(), 2U);
   const eval::LayerFacts& layer = got.preparation.layers[0];
   EXPECT_EQ(layer.name, "conv1");
   EXPECT_EQ(layer.shape.out, 64);
   EXPECT_EQ(layer.shape.kernel, 49);
-  EXPECT_EQ(layer.errors.max_channel, 0.75);
+  ASSERT_TRUE(layer.errors);
+  EXPECT_EQ(layer.errors->e.squared, 1.25);
+  EXPECT_EQ(layer.errors->e.max_kernel, 2.5);
+  EXPECT_EQ(layer.errors->e.max_channel, 3.75);
+  ASSERT_TRUE(layer.errors->k);
+  EXPECT_EQ(layer.errors->k->max_channel, 0.75);
+  EXPECT_FALSE(layer.errors->c);
+  ASSERT_TRUE(layer.saturation);
+  EXPECT_EQ(layer.saturation->low, 0.125);
+  EXPECT_EQ(layer.saturation->high, 0.0625);
+  EXPECT_FALSE(got.preparation.layers[1].errors);
+  EXPECT_FALSE(got.preparation.layers[1].saturation);
   EXPECT_EQ(layer.input_range.min, -1);
   EXPECT_EQ(layer.sum_bound, 1e7);
   EXPECT_EQ(layer.kernel, "int8");
@@ -99,7 +115,9 @@ TEST(MessagesTest, CountsAndDigestsOfATileComeBackAsTheyWere) {
   sent.tile.load_ms = 3.5;
   sent.tile.broken = {"a.jpg: truncated"};
   sent.tile.results.resize(2);
-  sent.tile.results[0].counts = {250, 200, 240, 1, true, {~std::uint64_t{0}, 1}, 17.5};
+  sent.tile.results[0].counts = {250, 200, 240, 1, true, {~std::uint64_t{0}, 1}, 17.5, {}, {}};
+  sent.tile.results[0].counts.outcomes = std::string(249, '1') + 'x';
+  sent.tile.results[0].counts.predictions = {999, 0, -1};
   sent.tile.results[1].error = "out of memory";
   const TileAnswer got = round_trip(sent);
   EXPECT_EQ(got.task, 5);
@@ -109,6 +127,9 @@ TEST(MessagesTest, CountsAndDigestsOfATileComeBackAsTheyWere) {
   EXPECT_EQ(got.tile.results[0].counts.num_top5, 240);
   EXPECT_TRUE(got.tile.results[0].counts.has_digest);
   EXPECT_EQ(got.tile.results[0].counts.digest, sent.tile.results[0].counts.digest);
+  EXPECT_EQ(got.tile.results[0].counts.outcomes, sent.tile.results[0].counts.outcomes);
+  EXPECT_EQ(got.tile.results[0].counts.predictions, (std::vector<std::int32_t>{999, 0, -1}));
+  EXPECT_TRUE(got.tile.results[1].counts.predictions.empty());
   EXPECT_EQ(got.tile.results[1].error, "out of memory");
 }
 

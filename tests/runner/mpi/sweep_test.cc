@@ -136,6 +136,35 @@ class SweepTest : public testing::Test {
   static int last_exit_code(const std::string& db) {
     return results::Store::open_reader(folder() / db)->runs().back().exit_code;
   }
+  // What squant-results answers as CSV, without the header.
+  std::string query(const std::string& db, const std::string& sql) {
+    Command command({std::string(SQUANT_BIN_DIR) + "/squant-results", "query", "--db", db,
+                     "--format", "csv", sql},
+                    folder(), "query");
+    EXPECT_EQ(command.wait(), 0) << command.output();
+    const std::string text = command.output();
+    return text.substr(text.find('\n') + 1);
+  }
+  // Every job's sums by class add up to its own, and its images' outcomes to both.
+  void expect_classes_add_up(const std::string& db, std::size_t num_jobs) {
+    EXPECT_EQ(query(db,
+                    "SELECT count(*) FROM results r"
+                    " JOIN (SELECT identity, sum(num_images) AS n, sum(num_top1) AS t1,"
+                    " sum(num_top5) AS t5 FROM classes GROUP BY identity) c USING (identity)"
+                    " JOIN (SELECT identity, count(*) AS n, sum(outcome = 'top1') AS t1,"
+                    " sum(outcome IN ('top1', 'top5')) AS t5 FROM images GROUP BY identity) i"
+                    " USING (identity) WHERE r.num_images = c.n AND r.num_top1 = c.t1"
+                    " AND r.num_top5 = c.t5 AND i.n = c.n AND i.t1 = c.t1 AND i.t5 = c.t5"),
+              std::to_string(num_jobs) + "\n");
+    Command doctor({std::string(SQUANT_BIN_DIR) + "/squant-results", "doctor", "--db", db},
+                   folder(), "doctor");
+    EXPECT_EQ(doctor.wait(), 0) << doctor.output();
+  }
+  std::string classes(const std::string& db) {
+    return query(db,
+                 "SELECT model, bits, mode, class, num_images, num_top1, num_top5 FROM classes"
+                 " ORDER BY model, bits, mode, class");
+  }
   static std::size_t count(const std::string& text, const std::string& part) {
     std::size_t found = 0;
     for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1))
@@ -149,7 +178,7 @@ class SweepTest : public testing::Test {
 
 TEST_F(SweepTest, AnyNumberOfRanksGivesTheSameRowsAndDigests) {
   std::vector<Fact> alone;
-  for (const int ranks : {0, 1, 2, 4}) {
+  for (const int ranks : {0, 1, 2, 3}) {
     SCOPED_TRACE(std::to_string(ranks) + " ranks");
     const std::string db = "ranks" + std::to_string(ranks) + ".sqlite";
     auto command = start(ranks, sweep(db, {"--images", "300", "--batch", ranks == 2 ? "7" : "64"}));
@@ -161,6 +190,10 @@ TEST_F(SweepTest, AnyNumberOfRanksGivesTheSameRowsAndDigests) {
     EXPECT_EQ(last_exit_code(db), 0);
     EXPECT_EQ(results::Store::open_reader(folder() / db)->runs().at(0).world_size,
               std::max(ranks, 1));
+  }
+  for (const char* db : {"ranks0.sqlite", "ranks1.sqlite", "ranks3.sqlite"}) {
+    expect_classes_add_up(db, kNumJobs);
+    EXPECT_EQ(classes(db), classes("ranks0.sqlite"));
   }
   for (const Fact& fact : alone) {
     EXPECT_EQ(std::get<3>(fact), 300);
@@ -201,6 +234,9 @@ TEST_F(SweepTest, InterruptedDrainedAndKilledItGoesOnToTheSameRows) {
   auto rest = start(3, sweep(db));
   ASSERT_EQ(rest->wait(), 0) << rest->output();
   EXPECT_EQ(facts(db), facts("whole.sqlite"));
+  expect_classes_add_up(db, kNumJobs);
+  expect_classes_add_up("whole.sqlite", kNumJobs);
+  EXPECT_EQ(classes(db), classes("whole.sqlite"));
 
   auto nothing = start(3, sweep(db));
   EXPECT_EQ(nothing->wait(), 0);
@@ -444,6 +480,30 @@ TEST_F(BroadcastTest, NcclBetweenCpusIsWrongUse) {
   EXPECT_EQ(command->wait(), 2);
   EXPECT_EQ(count(command->output(), "--broadcast nccl: rank 1 computes on the CPU"), 1U)
       << command->output();
+}
+
+TEST_F(SweepTest, PredictionsAreKeptOnRequestAlsoOfASweepThatIsFinished) {
+  const std::string db = "predictions.sqlite";
+  auto without = start(0, sweep(db, {"--images", "120", "--exclude-where", "bits=w8a8"}));
+  ASSERT_EQ(without->wait(), 0) << without->output();
+  const auto before = facts(db);
+  const std::string num_predicted = "SELECT count(predicted), sum(predicted = class) FROM images";
+  EXPECT_EQ(query(db, num_predicted), "0,\n");
+
+  const auto with = sweep(db, {"--images", "150", "--exclude-where", "bits=w8a8", "--set",
+                               "settings.predictions=true"});
+  auto more = start(3, with);
+  ASSERT_EQ(more->wait(), 0) << more->output();
+  // Of each of four jobs the first two tiles of 50 are there already, and come again.
+  EXPECT_THAT(more->output(), HasSubstr("600 evaluations in"));
+  const std::string right = query(db, "SELECT sum(num_top1) FROM results WHERE num_planned = 150");
+  EXPECT_EQ(query(db, num_predicted + " WHERE num_planned = 150"), "600," + right);
+  for (const Fact& fact : before) EXPECT_THAT(facts(db), testing::Contains(fact));
+  expect_classes_add_up(db, 8);
+
+  auto again = start(0, with);
+  EXPECT_EQ(again->wait(), 0);
+  EXPECT_THAT(again->output(), HasSubstr("nothing to do"));
 }
 
 TEST_F(SweepTest, OutputThatGoesToAFileHasNoEscapeCodes) {
