@@ -281,7 +281,9 @@ struct Evaluator::Impl {
     return chunks_.back();
   }
 
-  TileCounts run(const TileJob& tile_job, const ImageChunk& images, const ModelInfo& info) {
+  // `progress` is called after each batch.
+  TileCounts run(const TileJob& tile_job, const ImageChunk& images, const ModelInfo& info,
+                 const std::function<void()>& progress) {
     const std::shared_ptr<PreparedEngine> prepared = engine(tile_job.job, tile_job.ranges);
     TileCounts counts;
     counts.num_images = images.count;
@@ -305,6 +307,7 @@ struct Evaluator::Impl {
       prepared->engine->run_pixels(images.pixels.data() + begin * images.shape.size(), n,
                                    logits.data());
       counts.compute_ms += elapsed_ms(start);
+      progress();
       for (std::int64_t i = 0; i < n; ++i) {
         const auto at = static_cast<std::size_t>(begin + i);
         if (broken[at]) {
@@ -407,6 +410,9 @@ Evaluator::Tile Evaluator::run_tile(const DatasetSpec& dataset, std::int64_t fir
                                     const std::function<void(std::size_t)>& progress) {
   Tile tile;
   std::set<std::string> broken;
+  const auto done = [&](std::size_t num_jobs) {
+    if (progress) progress(num_jobs);
+  };
   for (std::size_t i = 0; i < jobs.size(); ++i) {
     TileResult result;
     const ModelInfo* info = nullptr;
@@ -420,15 +426,13 @@ Evaluator::Tile Evaluator::run_tile(const DatasetSpec& dataset, std::int64_t fir
       const ImageChunk& images = impl_->chunk(dataset, first, count, info->input, tile);
       broken.insert(images.broken_why.begin(), images.broken_why.end());
       try {
-        result.counts = impl_->run(jobs[i], images, *info);
+        result.counts = impl_->run(jobs[i], images, *info, [&] { done(i); });
       } catch (const std::exception& error) {
         result.error = error.what();
       }
     }
     tile.results.push_back(std::move(result));
-    if (progress) {
-      progress(i);
-    }
+    done(i + 1);
   }
   tile.broken.assign(broken.begin(), broken.end());
   return tile;

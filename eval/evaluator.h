@@ -123,7 +123,8 @@ class Evaluator {
     std::vector<std::string> broken;  // path and reason of each broken image
     std::vector<TileResult> results;  // one per job, in order
   };
-  // `progress` (may be empty) is called after each job with its index.
+  // `progress` (may be empty) is called after each batch and each job, with the number of jobs
+  // done.
   Tile run_tile(const DatasetSpec& dataset, std::int64_t first, std::int64_t count,
                 const std::vector<TileJob>& jobs, const std::function<void(std::size_t)>& progress);
 

@@ -246,7 +246,9 @@ void Coordinator::on(int worker, const TaskError& message) {
   if (!scheduler_) return;
   Arrived arrived;
   arrived.log_tail = message.log_tail;
-  handle(TaskFailed{worker, message.task, message.reason}, arrived);
+  if (message.kind == FailureKind::kDied)
+    say_(worker_name(worker) + ": " + message.reason + "; what it did is tried again");
+  handle(TaskFailed{worker, message.task, message.reason, message.kind}, arrived);
   tiles_.erase(message.task);
 }
 
@@ -348,8 +350,8 @@ void Coordinator::obey(const JobFinished& command, const Arrived&) {
 }
 
 void Coordinator::obey(const TryFailed& command, const Arrived& arrived) {
-  spdlog::warn("{}: try {} of {} failed: {}", worker_name(command.worker), command.attempt,
-               label(command.job), command.reason);
+  spdlog::warn("{}: {} goes to another worker (failures of its own: {}): {}",
+               worker_name(command.worker), label(command.job), command.attempt, command.reason);
   if (!arrived.log_tail.empty())
     jobs_[static_cast<std::size_t>(command.job)].log_tail = arrived.log_tail;
 }

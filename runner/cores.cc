@@ -31,17 +31,6 @@ CpuSet cpus_of(pid_t pid) {
   return cpus;
 }
 
-bool set_cpus(const CpuSet& cpus) {
-  cpu_set_t* mask = CPU_ALLOC(kMaxCpus);
-  if (mask == nullptr) return false;
-  const std::size_t size = CPU_ALLOC_SIZE(kMaxCpus);
-  CPU_ZERO_S(size, mask);
-  for (const int cpu : cpus) CPU_SET_S(static_cast<std::size_t>(cpu), size, mask);
-  const bool done = sched_setaffinity(0, size, mask) == 0;
-  CPU_FREE(mask);
-  return done;
-}
-
 bool is_open_mpi_launcher(pid_t pid) {
   std::ifstream file("/proc/" + std::to_string(pid) + "/comm");
   std::string name;
@@ -63,6 +52,17 @@ int number(std::string_view text) {
 }  // namespace
 
 CpuSet allowed_cpus() { return cpus_of(0); }
+
+bool use_cpus(const CpuSet& cpus) {
+  cpu_set_t* mask = CPU_ALLOC(kMaxCpus);
+  if (mask == nullptr) return false;
+  const std::size_t size = CPU_ALLOC_SIZE(kMaxCpus);
+  CPU_ZERO_S(size, mask);
+  for (const int cpu : cpus) CPU_SET_S(static_cast<std::size_t>(cpu), size, mask);
+  const bool done = sched_setaffinity(0, size, mask) == 0;
+  CPU_FREE(mask);
+  return done;
+}
 
 std::string cpus_text(const CpuSet& cpus) {
   std::string text;
@@ -97,7 +97,7 @@ std::string widen_affinity(bool binding_given) {
   const CpuSet mine = allowed_cpus();
   const CpuSet launchers = cpus_of(getppid());
   const bool within = std::includes(launchers.begin(), launchers.end(), mine.begin(), mine.end());
-  if (!within || mine.size() >= launchers.size() || !set_cpus(launchers)) return "";
+  if (!within || mine.size() >= launchers.size() || !use_cpus(launchers)) return "";
   return "mpirun had bound this rank to processor " + cpus_text(mine) + "; it now uses " +
          cpus_text(launchers) + " (choose a --bind-to to prevent that)";
 }

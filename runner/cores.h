@@ -12,6 +12,10 @@ using CpuSet = std::vector<int>;
 // The processors that the calling thread may run on.
 CpuSet allowed_cpus();
 
+// Lets the calling thread, and threads it starts, run on these alone. Returns whether the kernel
+// agreed.
+bool use_cpus(const CpuSet& cpus);
+
 // "0-3,8": as the kernel writes such lists. parse_cpus() throws std::invalid_argument.
 std::string cpus_text(const CpuSet& cpus);
 CpuSet parse_cpus(const std::string& text);

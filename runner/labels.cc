@@ -14,6 +14,13 @@ std::string short_label(const Cell& cell) {
 
 }  // namespace
 
+std::string job_text(const eval::Job& job) {
+  const Bits bits{job.weight_bits, job.activation_bits};
+  std::string text = job.model + " " + bits.text();
+  if (bits.weight > 0) text.append(" ").append(quant::mode_name(job.mode));
+  return text;
+}
+
 Labels::Labels(const std::vector<ExpandedCell>& cells, const Experiment& experiment)
     : experiment_(experiment) {
   for (const ExpandedCell& expanded : cells) {

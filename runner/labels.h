@@ -6,9 +6,13 @@
 #include <string>
 #include <vector>
 
+#include "eval/evaluator.h"
 #include "runner/expand.h"
 
 namespace squant::runner {
+
+// "resnet18 w4a4 squant", "resnet18 float".
+std::string job_text(const eval::Job& job);
 
 // "resnet18 w4a4 squant", "resnet18 float", "resnet18 w4 squant quantize_time"; where cells of one
 // plan differ in more than that, what they differ in follows: "resnet18 w4a4 squant sigma=12".

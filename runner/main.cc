@@ -1,9 +1,11 @@
 // squant-sweep: every rank of mpirun runs this program; rank 0 coordinates, the others work.
 #include <cstdio>
 #include <exception>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "runner/child.h"
 #include "runner/logging.h"
 #include "runner/options.h"
 #include "runner/process.h"
@@ -25,6 +27,8 @@ int end_early(int rank, int exit_code, const std::string& out, const std::string
 
 int run(int argc, char** argv) {
   const std::vector<std::string> arguments(argv, argv + argc);
+  if (const std::optional<ChildSettings> child = parse_child_arguments(arguments))
+    run_child(*child);
   const Launch launch = detect_launch();
   const ParsedOptions parsed = parse_options(arguments);
   if (!parsed.options) return end_early(launch.rank, parsed.exit_code, parsed.out, parsed.err);

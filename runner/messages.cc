@@ -267,10 +267,12 @@ json body(const Hello& m) {
   return json::array({m.program, m.host, m.pid, m.device, m.device_name, m.device_uuid, m.driver,
                       m.num_threads, m.note});
 }
-json body(const Beat& m) { return json::array({m.task}); }
+json body(const Beat& m) { return json::array({m.task, m.jobs_done}); }
 json body(const Prepared& m) { return json::array({m.task, put(m.preparation)}); }
 json body(const TileAnswer& m) { return json::array({m.task, put(m.tile), m.log_tail}); }
-json body(const TaskError& m) { return json::array({m.task, m.reason, m.log_tail}); }
+json body(const TaskError& m) {
+  return json::array({m.task, m.reason, m.log_tail, static_cast<int>(m.kind)});
+}
 json body(const Farewell&) { return json::array(); }
 json body(const Ack&) { return json::array(); }
 json body(const DatasetInfo& m) {
@@ -293,7 +295,10 @@ void read(Fields& fields, Hello& m) {
   m.num_threads = fields.get<int>();
   m.note = fields.get<std::string>();
 }
-void read(Fields& fields, Beat& m) { m.task = fields.get<std::int64_t>(); }
+void read(Fields& fields, Beat& m) {
+  m.task = fields.get<std::int64_t>();
+  m.jobs_done = fields.get<std::int64_t>();
+}
 void read(Fields& fields, Prepared& m) {
   m.task = fields.get<std::int64_t>();
   m.preparation = get_preparation(fields.next());
@@ -307,6 +312,7 @@ void read(Fields& fields, TaskError& m) {
   m.task = fields.get<std::int64_t>();
   m.reason = fields.get<std::string>();
   m.log_tail = fields.get<std::string>();
+  m.kind = fields.get_enum(FailureKind::kWorkerUnusable);
 }
 void read(Fields&, Farewell&) {}
 void read(Fields&, Ack&) {}

@@ -1,4 +1,5 @@
-// What coordinator and workers say to each other: small structs, sent as CBOR.
+// What coordinator and workers say to each other: small structs, sent as CBOR. A worker and its
+// child process speak the same language.
 #pragma once
 
 #include <cstddef>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "eval/evaluator.h"
+#include "runner/failure.h"
 
 namespace squant::runner {
 
@@ -31,7 +33,8 @@ struct Hello {
 };
 // Every few seconds, also while it computes.
 struct Beat {
-  std::int64_t task = 0;  // 0: idle
+  std::int64_t task = 0;       // 0: idle
+  std::int64_t jobs_done = 0;  // of the tile
 };
 struct Prepared {
   std::int64_t task = 0;
@@ -46,6 +49,7 @@ struct TaskError {
   std::int64_t task = 0;
   std::string reason;
   std::string log_tail;
+  FailureKind kind = FailureKind::kError;
 };
 // Answers Leave: the last message of a worker.
 struct Farewell {};

@@ -80,6 +80,11 @@ void add_options(CLI::App& app, Options& options) {
       ->type_name("SECONDS")
       ->check(CLI::Range(1.0, 86400.0))
       ->capture_default_str();
+  app.add_option("--hang-timeout", options.hang_timeout_s,
+                 "A worker's process that gets no further for so long is replaced")
+      ->type_name("SECONDS")
+      ->check(CLI::Range(1.0, 86400.0))
+      ->capture_default_str();
   app.add_flag("--repeat-slow-tiles", options.repeat_slow_tiles,
                "At the end idle workers repeat what others still compute; the first answer counts");
 

@@ -30,6 +30,7 @@ struct Options {
   std::string progress = "auto";
   double time_budget_s = 0;  // 0: none
   double worker_timeout_s = 60;
+  double hang_timeout_s = 600;
   bool repeat_slow_tiles = false;
   std::string broadcast = "auto";
 };

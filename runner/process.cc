@@ -13,6 +13,7 @@
 
 #include "runner/collective/choose.h"
 #include "runner/cores.h"
+#include "runner/devices.h"
 #include "runner/logging.h"
 #include "runner/provenance.h"
 
@@ -46,6 +47,49 @@ std::optional<FetchingExecutor> fetching_executor(TaskExecutor& inner, MpiCollec
   return std::optional<FetchingExecutor>(std::in_place, inner, *collective, always);
 }
 
+bool works(const Rank& rank) { return rank.rank > 0 || rank.size == 1; }
+
+struct HostWorkers {
+  std::vector<CpuSet> cpus;  // that each may run on
+  int own = 0;               // this rank's worker among them
+};
+
+HostWorkers workers_on_host(const Rank& rank, const CpuSet& mine) {
+  if (!rank.mpi) return {{mine}, 0};
+  HostWorkers found;
+  const std::string own = std::to_string(rank.rank);
+  for (const std::string& entry :
+       rank.mpi->gather_on_host(works(rank) ? own + " " + cpus_text(mine) : "")) {
+    const std::size_t space = entry.find(' ');
+    if (space == std::string::npos) continue;
+    if (entry.substr(0, space) == own) found.own = static_cast<int>(found.cpus.size());
+    found.cpus.push_back(parse_cpus(entry.substr(space + 1)));
+  }
+  return found;
+}
+
+void take_gpu(Rank& rank, const HostWorkers& host) {
+  const std::vector<std::string> visible =
+      visible_gpus(std::getenv("CUDA_VISIBLE_DEVICES"), num_installed_gpus());
+  const GpuShare share = assign_gpu(visible, host.own, static_cast<int>(host.cpus.size()));
+  rank.gpu = share.gpu;
+  if (!rank.note.empty()) rank.note += "; ";
+  rank.note += "takes GPU " + share.gpu;
+  if (share.num_sharing > 1)
+    rank.note += ", which " + std::to_string(share.num_sharing) + " workers share";
+}
+
+ChildExecutorOptions child_executor_options(const Rank& rank, const Options& options) {
+  ChildExecutorOptions chosen;
+  chosen.child = {.device = rank.device,
+                  .num_threads = rank.num_threads,
+                  .batch_size = options.batch,
+                  .cpus = allowed_cpus()};
+  if (!rank.gpu.empty()) chosen.environment.push_back("CUDA_VISIBLE_DEVICES=" + rank.gpu);
+  chosen.hang_s = options.hang_timeout_s;
+  return chosen;
+}
+
 }  // namespace
 
 double seconds_since_start() {
@@ -73,6 +117,8 @@ Rank join_ranks(const Options& options, int* argc, char*** argv) {
   rank.launch = detect_launch();
   // Where orted dies with its node's connection, its ranks must not hold a device any longer.
   if (rank.launch.by_mpi) prctl(PR_SET_PDEATHSIG, SIGKILL);
+  const bool coordinates_only = rank.launch.rank == 0 && rank.launch.size > 1;
+  if (!coordinates_only) rank.spawner = Spawner::fork_off();
   rank.note = widen_affinity(rank.launch.binding_given);
   if (rank.launch.by_mpi) {
     rank.mpi = std::make_unique<MpiTransport>(argc, argv);
@@ -80,17 +126,11 @@ Rank join_ranks(const Options& options, int* argc, char*** argv) {
     rank.size = rank.mpi->size();
   }
   const CpuSet mine = allowed_cpus();
-  const bool works = rank.rank > 0 || rank.size == 1;
-  std::vector<CpuSet> workers;
-  if (rank.mpi) {
-    for (const std::string& cpus : rank.mpi->gather_on_host(works ? cpus_text(mine) : "")) {
-      if (!cpus.empty()) workers.push_back(parse_cpus(cpus));
-    }
-  } else {
-    workers.push_back(mine);
-  }
+  const HostWorkers host = workers_on_host(rank, mine);
   rank.num_threads =
-      options.threads > 0 ? options.threads : thread_share(mine, workers, cgroup_cpu_quota());
+      options.threads > 0 ? options.threads : thread_share(mine, host.cpus, cgroup_cpu_quota());
+  rank.device = resolve_device(options.device);
+  if (rank.device == "cuda" && works(rank)) take_gpu(rank, host);
   return rank;
 }
 
@@ -106,16 +146,13 @@ std::unique_ptr<MpiCollective> join_collective(const Rank& rank, const Options& 
       relay);
 }
 
-LocalWorker::LocalWorker(Transport& transport, const Rank& rank, const Options& options,
-                         Waker& waker)
-    : executor_(evaluator_function({.device = resolve_device(options.device),
-                                    .num_threads = rank.num_threads,
-                                    .batch_size = options.batch}),
-                &waker),
+LocalWorker::LocalWorker(Transport& transport, const Rank& rank, const Options& options)
+    : child_(*rank.spawner, child_executor_options(rank, options)),
+      executor_(child_, seconds_since_start),
       collective_(join_collective(rank, options)),
       fetching_(fetching_executor(executor_, collective_.get(), options)),
       worker_(transport, fetching_ ? static_cast<TaskExecutor&>(*fetching_) : executor_,
-              hello_of_this_process(resolve_device(options.device), rank.num_threads, rank.note),
+              hello_of_this_process(rank.device, rank.num_threads, rank.note),
               {.coordinator = 0,
                .heartbeat_s = heartbeat_s(options),
                .patience_s = 5 * options.worker_timeout_s,
@@ -123,15 +160,14 @@ LocalWorker::LocalWorker(Transport& transport, const Rank& rank, const Options& 
                .log_tail = log_tail}) {}
 
 int run_worker_rank(Rank& rank, const Options& options) {
-  Waker waker;
   Pacer pacer(kWorkerSleep);
-  LocalWorker local(*rank.mpi, rank, options, waker);
+  LocalWorker local(*rank.mpi, rank, options);
   Worker& worker = local.worker();
   // SIGTERM and SIGINT are the coordinator's business: it says when to leave. mpirun kills who does
   // not.
   while (worker.state() == Worker::State::kWorking) {
     const bool active = worker.step(seconds_since_start());
-    waker.sleep(pacer.next(active));
+    local.wait(pacer.next(active));
   }
   spdlog::info("leaves: {}", worker.farewell());
   if (worker.state() == Worker::State::kLeft) {

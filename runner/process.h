@@ -7,10 +7,12 @@
 #include <string>
 #include <vector>
 
+#include "runner/child_executor.h"
 #include "runner/collective/collective_mpi.h"
 #include "runner/collective/fetching_executor.h"
-#include "runner/executor.h"
+#include "runner/image_finder.h"
 #include "runner/options.h"
+#include "runner/spawner.h"
 #include "runner/transport.h"
 #include "runner/worker.h"
 
@@ -53,25 +55,33 @@ struct Rank {
   std::unique_ptr<MpiTransport> mpi;  // none: started without a launcher
   int rank = 0;
   int size = 1;
-  int num_threads = 1;  // of its worker
-  std::string note;     // about the affinity
+  int num_threads = 1;               // of its worker
+  std::string device;                // of its worker: "cpu", "cuda"
+  std::string gpu;                   // its worker's CUDA_VISIBLE_DEVICES; empty: as it is
+  std::string note;                  // about the affinity and the device
+  std::unique_ptr<Spawner> spawner;  // none: this rank does not work
 };
-// Starts MPI where there is a launcher, and finds this rank's share of its host. Collective.
+// Forks the spawner of a rank that may work, starts MPI where there is a launcher, and finds this
+// rank's share of its host. Collective; to be called while the process has a single thread. Throws
+// std::system_error where the spawner cannot be forked.
 Rank join_ranks(const Options& options, int* argc, char*** argv);
 
 // This rank's end of the distribution of checkpoints; none where it is switched off, or the process
 // is alone.
 std::unique_ptr<MpiCollective> join_collective(const Rank& rank, const Options& options);
 
-// A worker with its executor; `waker` is woken when work is done.
+// A worker with its executor.
 class LocalWorker {
  public:
-  LocalWorker(Transport& transport, const Rank& rank, const Options& options, Waker& waker);
+  LocalWorker(Transport& transport, const Rank& rank, const Options& options);
   Worker& worker() { return worker_; }
   bool busy() const { return executor_.busy(); }
+  // Sleeps so long, less where its work is done.
+  void wait(double seconds) { executor_.wait(seconds); }
 
  private:
-  ThreadExecutor executor_;
+  ChildExecutor child_;
+  ImageFinder executor_;
   std::unique_ptr<MpiCollective> collective_;
   std::optional<FetchingExecutor> fetching_;
   Worker worker_;
@@ -80,7 +90,7 @@ class LocalWorker {
 // The life of a rank other than 0. Returns the exit code.
 int run_worker_rank(Rank& rank, const Options& options);
 
-// Ends the process at once; work in other threads is not waited for.
+// Ends the process at once; its child process and other threads are not waited for.
 [[noreturn]] void leave(int exit_code);
 
 }  // namespace squant::runner

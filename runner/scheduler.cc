@@ -103,6 +103,7 @@ void Scheduler::on(const Heartbeat& event) {
 void Scheduler::on(const PreparationDone& event) {
   const std::optional<Ended> ended = end_task(event.worker, event.task);
   if (!ended || ended->task.chunk != kPreparation) return;
+  succeeded(event.worker, ended->task, ended->task.jobs.front());
   preparation_done(event.worker, event.task, ended->task.jobs.front());
 }
 
@@ -118,9 +119,10 @@ void Scheduler::on(const TileDone& event) {
                                   : CellAnswer{.error = "the worker's answer leaves this job out"};
     if (answer.error.empty()) {
       costs_.measured(job, event.worker, images, answer.compute_s);
+      succeeded(event.worker, task, job);
       cell_done(event.worker, job, task.chunk, index, answer.fingerprint);
     } else if (!ended->late) {
-      cell_failed(event.worker, job, task.chunk, true, answer.error);
+      cell_failed(event.worker, job, task.chunk, Charge::kJobAndWorker, answer.error);
     }
   }
 }
@@ -128,8 +130,24 @@ void Scheduler::on(const TileDone& event) {
 void Scheduler::on(const TaskFailed& event) {
   const std::optional<Ended> ended = end_task(event.worker, event.task);
   if (!ended || ended->late) return;
-  for (const int job : ended->task.jobs)
-    cell_failed(event.worker, job, ended->task.chunk, true, event.reason);
+  const Task& task = ended->task;
+  WorkerState& worker = workers_[event.worker];
+  if (event.kind == FailureKind::kDied) worker.on_probation = true;
+  if (event.kind == FailureKind::kOutOfMemory) {
+    worker.max_group = std::max<std::size_t>(1, std::min(worker.max_group, task.jobs.size()) / 2);
+  }
+  const bool unusable = event.kind == FailureKind::kWorkerUnusable;
+  const bool alone = task.jobs.size() == 1 && !unusable;
+  for (const int job : task.jobs) {
+    JobState& state = job_state(job);
+    if (event.kind == FailureKind::kDied) state.suspect = true;
+    if (event.kind == FailureKind::kDied && alone) state.killed_on.insert(event.worker);
+    cell_failed(event.worker, job, task.chunk, alone ? Charge::kJobAndWorker : Charge::kNobody,
+                event.reason);
+  }
+  if (!unusable) return;
+  worker.banned = true;
+  lose(event.worker, event.reason);
 }
 
 void Scheduler::on(const Drain&) { draining_ = true; }
@@ -207,22 +225,33 @@ void Scheduler::lose(int worker, const std::string& why) {
   task.worker = kNone;
   state.task = 0;
   for (const int job : task.jobs) --cell(job, task.chunk).running;
+  const Charge charge = task.jobs.size() == 1 ? Charge::kJob : Charge::kNobody;
   for (const int job : task.jobs) {
     if (!cell(job, task.chunk).done) {
-      cell_failed(worker, job, task.chunk, false,
+      cell_failed(worker, job, task.chunk, charge,
                   "worker " + std::to_string(worker) + " was lost: " + why);
     }
   }
 }
 
-void Scheduler::cell_failed(int worker, int job, int chunk, bool by_error,
+// What a job does alone tells whether it kills children, and a worker's success that it can work.
+void Scheduler::succeeded(int worker, const Task& task, int job) {
+  if (task.jobs.size() == 1) {
+    job_state(job).suspect = false;
+    job_state(job).killed_on.clear();
+  }
+  workers_[worker].on_probation = false;
+}
+
+void Scheduler::cell_failed(int worker, int job, int chunk, Charge charge,
                             const std::string& reason) {
   Cell& failed = cell(job, chunk);
   if (failed.done || job_state(job).given_up) return;
-  ++failed.attempts;
+  if (charge != Charge::kNobody) ++failed.attempts;
   failed.worker = worker;
-  failed.failed_by_error = by_error;
-  if (failed.attempts > options_.max_retries) {
+  failed.blames_worker = charge == Charge::kJobAndWorker;
+  const auto killed_on = static_cast<int>(job_state(job).killed_on.size());
+  if (std::max<int>(failed.attempts, killed_on) > options_.max_retries) {
     give_up(worker, job, reason);
     return;
   }
@@ -295,7 +324,7 @@ void Scheduler::cell_done(int worker, int job, int chunk, std::size_t index,
 
 // What fails on one worker and succeeds on another was the first one's fault.
 void Scheduler::blame(const Cell& cell, int worker_that_succeeded) {
-  if (cell.attempts == 0 || !cell.failed_by_error || cell.worker == worker_that_succeeded) return;
+  if (!cell.blames_worker || cell.worker == worker_that_succeeded) return;
   const auto found = workers_.find(cell.worker);
   if (found == workers_.end() || !found->second.alive || num_alive_ < 2) return;
   if (++found->second.strikes < kMaxStrikes) return;

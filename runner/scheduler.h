@@ -14,10 +14,15 @@
 //   tile size    As many jobs as fit in `tile_target_s`, from measured costs; one job while nothing
 //   is known; smaller at
 //                the end.
-//   faults       A failed cell is tried again on another worker, alone, up to `max_retries` times;
-//   then its job is given
-//                up. The cells of a lost worker go the same way. A worker whose failures succeed
-//                elsewhere three times is dropped.
+//   faults       A failed cell is tried again on another worker, alone. Its job is given up after
+//                `max_retries` + 1 failures that were its own: the cell's own error, or a task of
+//                this cell alone. Where a whole tile failed or its worker was lost, nobody knows
+//                which job is to blame, so all are tried alone. Until a job whose tile killed the
+//                worker's child has succeeded alone, it shares no tile; until a worker whose child
+//                died has done something, it gets one job at a time. Where memory did not suffice,
+//                the worker gets half as many jobs a tile from then on. A worker whose failures
+//                succeed elsewhere three times is dropped; one that cannot work at all is dropped
+//                at once.
 // An event costs O(log n) in workers, jobs and chunks, apart from the cells that it makes ready or
 // gives away.
 #pragma once
@@ -37,6 +42,7 @@
 #include <vector>
 
 #include "runner/cost_model.h"
+#include "runner/failure.h"
 
 namespace squant::runner {
 
@@ -96,6 +102,7 @@ struct TaskFailed {
   int worker = 0;
   TaskId task = 0;
   std::string reason;
+  FailureKind kind = FailureKind::kError;
 };
 struct Drain {};  // hand out nothing more
 struct Pause {
@@ -191,16 +198,18 @@ class Scheduler {
   struct Cell {
     bool wanted = false;  // not finished when the sweep began
     bool done = false;
-    std::uint8_t running = 0;      // on live workers
-    std::uint8_t attempts = 0;     // failed ones
-    int worker = kNone;            // that answered, or that failed last
-    bool failed_by_error = false;  // the last failure was the worker's answer, not its loss
+    std::uint8_t running = 0;    // on live workers
+    std::uint8_t attempts = 0;   // failed ones
+    int worker = kNone;          // that answered, or that failed last
+    bool blames_worker = false;  // the last failure may have been the worker's fault
     std::uint64_t fingerprint = 0;
   };
   struct JobState {
     int stream = 0;
     int model = 0;
     bool given_up = false;
+    bool suspect = false;     // of killing children: shares no tile
+    std::set<int> killed_on;  // workers whose child died of it alone since it last succeeded alone
     std::int64_t cells_left = 0;
     Cell preparation;
     std::vector<Cell> cells;  // by chunk
@@ -227,6 +236,8 @@ class Scheduler {
     int stream = kNone, chunk = kNone;                          // loaded
     int model = kNone;                                          // prepared last
     int strikes = 0;
+    std::size_t max_group = std::numeric_limits<std::size_t>::max();  // what its memory holds
+    bool on_probation = false;  // its child died: one job a tile until something succeeds
   };
   struct RetryCell {
     int job = 0;
@@ -255,7 +266,14 @@ class Scheduler {
   };
   std::optional<Ended> end_task(int worker, TaskId task);
   void lose(int worker, const std::string& why);
-  void cell_failed(int worker, int job, int chunk, bool by_error, const std::string& reason);
+  // Who a failed cell counts against.
+  enum class Charge : std::uint8_t {
+    kNobody,        // others shared its task
+    kJob,           // the worker was lost
+    kJobAndWorker,  // it failed by itself: the worker's fault if it succeeds elsewhere
+  };
+  void cell_failed(int worker, int job, int chunk, Charge charge, const std::string& reason);
+  void succeeded(int worker, const Task& task, int job);
   void give_up(int worker, int job, const std::string& reason);
   void cell_done(int worker, int job, int chunk, std::size_t index, std::uint64_t fingerprint);
   void preparation_done(int worker, TaskId task, int job);

@@ -132,16 +132,22 @@ TaskId Scheduler::start(int worker, Task task) {
 
 std::vector<int> Scheduler::take_group(int worker, int stream, int chunk) {
   std::vector<int> group;
+  const WorkerState& state = workers_[worker];
+  const std::size_t max_group =
+      state.on_probation ? 1 : std::min(options_.max_group, state.max_group);
   change_chunk(stream, chunk, [&](ChunkState& changed) {
     double expected = 0;
     const double target = target_s();
-    while (!changed.ready.empty() && group.size() < options_.max_group) {
+    while (!changed.ready.empty() && group.size() < max_group) {
       const int job = *changed.ready.begin();
+      const bool suspect = job_state(job).suspect;
+      if (suspect && !group.empty()) break;
       const std::optional<double> image_s = costs_.expected_s(job, worker);
       expected += image_s.value_or(target) * static_cast<double>(changed.images);
       if (!group.empty() && expected > target) break;
       changed.ready.erase(changed.ready.begin());
       group.push_back(job);
+      if (suspect) break;
     }
   });
   return group;

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <future>
 #include <iostream>
@@ -14,11 +15,13 @@
 #include <optional>
 #include <set>
 #include <stdexcept>
+#include <thread>
 #include <utility>
 
 #include "results/printer.h"
 #include "results/store.h"
 #include "runner/coordinator.h"
+#include "runner/devices.h"
 #include "runner/dry_run.h"
 #include "runner/experiment.h"
 #include "runner/inventory.h"
@@ -86,7 +89,7 @@ class Sweep {
       auto [own, other] = LoopbackTransport::make_pair(0, 0);
       own_end_ = std::move(own);
       worker_end_ = std::move(other);
-      worker_ = std::make_unique<LocalWorker>(*worker_end_, rank_, options_, waker_);
+      worker_ = std::make_unique<LocalWorker>(*worker_end_, rank_, options_);
     }
     files_ = join_collective(rank_, options_);
     coordinator_.emplace(own_end_ ? static_cast<Transport&>(*own_end_) : *rank_.mpi,
@@ -151,7 +154,14 @@ class Sweep {
     if (worker_) active = worker_->worker().step(now) || active;
     return active;
   }
-  void rest(bool active) { waker_.sleep(pacer_.next(active)); }
+  void rest(bool active) {
+    const double seconds = pacer_.next(active);
+    if (worker_) {
+      worker_->wait(seconds);
+    } else {
+      std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
+    }
+  }
 
   // --- the sweep
 
@@ -240,10 +250,20 @@ class Sweep {
     const std::string alone =
         rank_.size == 1 ? "this process works alone" : plural(num_workers(), "worker");
     say(plural(size.tiles, "tile") + ", " + plural(size.evaluations, "evaluation") +
-        " of an image; " + alone + " on the " + resolve_device(options_.device) +
+        " of an image; " + alone + " on the " + rank_.device + unused_gpus() +
         (rank_.launch.recovery ? "; a lost rank does not end the sweep" : ""));
     if (rank_.size == 1)
       say(plural(rank_.num_threads, "thread") + (rank_.note.empty() ? "" : "; " + rank_.note));
+  }
+
+  // What --device auto did not take.
+  std::string unused_gpus() const {
+    if (options_.device != "auto" || rank_.device != "cpu") return "";
+    const std::size_t gpus =
+        visible_gpus(std::getenv("CUDA_VISIBLE_DEVICES"), num_installed_gpus()).size();
+    if (gpus == 0) return "";
+    return " (this build has no engine for the " + plural(static_cast<std::int64_t>(gpus), "GPU") +
+           " here)";
   }
 
   Ending compute() {
@@ -430,7 +450,6 @@ class Sweep {
   const std::vector<std::string>& arguments_;
   const OutputTerminal terminal_;
   Progress progress_;
-  Waker waker_;
   Pacer pacer_{kCoordinatorSleep};
   std::unique_ptr<LoopbackTransport> own_end_, worker_end_;
   std::unique_ptr<LocalWorker> worker_;

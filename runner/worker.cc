@@ -119,9 +119,9 @@ void Worker::finish(WorkResult result) {
     send(TileAnswer{task, std::move(*tile), failed ? log_tail() : std::string()});
     return;
   }
-  const std::string& reason = std::get<WorkFailed>(result).reason;
+  const auto& [reason, kind] = std::get<WorkFailed>(result);
   spdlog::error("task {}: {}", task, reason);
-  send(TaskError{task, reason, log_tail()});
+  send(TaskError{task, reason, log_tail(), kind});
 }
 
 }  // namespace squant::runner

@@ -24,6 +24,7 @@ class FetchingExecutor final : public TaskExecutor {
   void start(Work work) override;
   std::optional<WorkResult> poll() override;
   bool busy() const override { return held_.has_value() || inner_.busy(); }
+  void wait(double seconds) override { inner_.wait(seconds); }
 
   // The worker hands on what is no message, and calls step() again and again, busy or not: other
   // nodes may get their files from here.

@@ -224,7 +224,7 @@ TEST_F(EvaluatorTest, OneJobsFailureLeavesTheOthersAlone) {
   const Evaluator::Tile tile = evaluator.run_tile(
       dataset_, 0, 5,
       {{missing, {}}, {changed, {}}, {unknown, {}}, {odd, {}}, {no_ranges, {}}, {good, {}}},
-      [&](std::size_t i) { progress.push_back(i); });
+      [&](std::size_t jobs_done) { progress.push_back(jobs_done); });
   ASSERT_EQ(tile.results.size(), 6U);
   EXPECT_THAT(tile.results[0].error, HasSubstr("nothing.safetensors"));
   EXPECT_THAT(tile.results[1].error, HasSubstr(good.checkpoint_sha256));
@@ -233,7 +233,7 @@ TEST_F(EvaluatorTest, OneJobsFailureLeavesTheOthersAlone) {
   EXPECT_THAT(tile.results[4].error, HasSubstr("activation ranges"));
   EXPECT_EQ(tile.results[5].error, "");
   EXPECT_EQ(tile.results[5].counts.num_images, 5);
-  EXPECT_THAT(progress, ElementsAre(0, 1, 2, 3, 4, 5));
+  EXPECT_THAT(progress, ElementsAre(1, 2, 3, 4, 5, 5, 6));  // the good job has one batch
   EXPECT_THROW(evaluator.prepare(changed), std::invalid_argument);
 }
 

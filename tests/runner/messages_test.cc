@@ -135,7 +135,10 @@ TEST(MessagesTest, CountsAndDigestsOfATileComeBackAsTheyWere) {
 
 TEST(MessagesTest, TasksAndTheRestComeBackAsTheyWere) {
   EXPECT_EQ(round_trip(Beat{77}).task, 77);
-  EXPECT_EQ(round_trip(TaskError{1, "why", "tail"}).reason, "why");
+  EXPECT_EQ(round_trip(Beat{77, 3}).jobs_done, 3);
+  const TaskError error = round_trip(TaskError{1, "why", "tail", FailureKind::kDied});
+  EXPECT_EQ(error.reason, "why");
+  EXPECT_EQ(error.kind, FailureKind::kDied);
   EXPECT_EQ(round_trip(PrepareTask{4, 2}).job, 2);
   const TileTask tile = round_trip(TileTask{8, 1, 500, 250, {3, 1, 2}});
   EXPECT_EQ(tile.first, 500);

@@ -2,14 +2,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <stdexcept>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "runner/cores.h"
-#include "runner/executor.h"
 #include "runner/options.h"
 #include "runner/progress.h"
 #include "runner/provenance.h"
@@ -142,31 +139,6 @@ TEST(ProgressTest, NumbersReadWell) {
   EXPECT_EQ(duration_text(9.99), "10 s");
   EXPECT_EQ(duration_text(59.7), "1 min 00 s");
   EXPECT_EQ(duration_text(7500), "2 h 05 min");
-}
-
-TEST(ExecutorTest, WhatTheWorkThrowsIsAResult) {
-  Waker waker;
-  ThreadExecutor executor(
-      [](const Work& work) -> WorkResult {
-        const auto& job = std::get<PreparationWork>(work).job;
-        if (job.model == "memory") throw std::bad_alloc();
-        if (job.model == "odd") throw 7;
-        throw std::runtime_error("because");
-      },
-      &waker);
-  const auto reason = [&](const std::string& model) {
-    PreparationWork work;
-    work.job.model = model;
-    executor.start(work);
-    for (;;) {
-      if (auto result = executor.poll()) return std::get<WorkFailed>(*result).reason;
-      waker.sleep(1);
-    }
-  };
-  EXPECT_EQ(reason("any"), "because");
-  EXPECT_EQ(reason("memory"), "out of memory");
-  EXPECT_EQ(reason("odd"), "an exception of unknown type");
-  EXPECT_FALSE(executor.busy());
 }
 
 }  // namespace

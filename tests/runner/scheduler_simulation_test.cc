@@ -1,10 +1,12 @@
 // The scheduler with thousands of simulated workers and every kind of fault.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <functional>
 #include <initializer_list>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <queue>
@@ -30,8 +32,10 @@ struct Faults {
   double hang = 0;        // the task never ends, the heart beats on
   double freeze =
       0;  // the worker is silent for longer than the timeout, then answers and joins again
-  int poisoned_jobs = 0;  // the first so many jobs always fail
-  int bad_workers = 0;    // the first so many workers fail every task
+  int poisoned_jobs = 0;      // the first so many jobs always fail
+  int bad_workers = 0;        // the first so many workers fail every task
+  int killing_jobs = 0;       // the first so many jobs kill the child that evaluates their tile
+  int childless_workers = 0;  // the first so many workers can start no child
 };
 
 // Plays a cluster against the scheduler and checks what must always hold.
@@ -85,6 +89,7 @@ class Simulation {
   const std::vector<std::string>& log() const { return log_; }
   FinishReason reason() const { return reason_; }
   const std::set<int>& given_up() const { return given_up_; }
+  int num_deaths() const { return num_deaths_; }
   std::size_t num_loads() const { return num_loads_; }
   std::size_t num_events() const { return num_events_; }
   double now() const { return now_; }
@@ -169,6 +174,8 @@ class Simulation {
                        command.worker <= faults_.bad_workers || chance(faults_.task_error);
     auto event = std::make_shared<Event>(PreparationDone{command.worker, command.task});
     if (fails) *event = TaskFailed{command.worker, command.task, "no"};
+    if (command.worker <= faults_.childless_workers)
+      *event = TaskFailed{command.worker, command.task, "fork", FailureKind::kWorkerUnusable};
     answer_later(command.worker, 0.5, event);
   }
 
@@ -195,8 +202,22 @@ class Simulation {
       done.answers.push_back(cell);
     }
     auto event = std::make_shared<Event>(done);
-    if (chance(faults_.task_error)) *event = TaskFailed{command.worker, command.task, "no"};
+    const bool killed = command.jobs.front() < faults_.killing_jobs;  // ascending
+    num_deaths_ += killed;
+    if (killed) {
+      *event = TaskFailed{command.worker, command.task, "SIGSEGV", FailureKind::kDied};
+    } else if (chance(faults_.task_error)) {
+      *event = TaskFailed{command.worker, command.task, "no", some_kind()};
+    }
+    if (command.worker <= faults_.childless_workers)
+      *event = TaskFailed{command.worker, command.task, "fork", FailureKind::kWorkerUnusable};
     answer_later(command.worker, seconds, event);
+  }
+
+  FailureKind some_kind() {
+    constexpr FailureKind kKinds[] = {FailureKind::kError, FailureKind::kDied,
+                                      FailureKind::kOutOfMemory};
+    return kKinds[random_() % std::size(kKinds)];
   }
 
   void answer_later(int worker, double seconds, const std::shared_ptr<Event>& event) {
@@ -273,6 +294,7 @@ class Simulation {
   double now_ = 0;
   std::int64_t next_order_ = 0;
   std::size_t num_loads_ = 0, num_events_ = 0;
+  int num_deaths_ = 0;
   bool keep_log_ = false;
   bool finished_ = false;
   FinishReason reason_ = FinishReason::kNoWorkers;
@@ -323,6 +345,8 @@ TEST(SchedulerSimulation, EveryKindOfFaultLeavesEachCellCountedOnceOrItsJobGiven
     faults.freeze = some(0.05);
     faults.poisoned_jobs = random() % 3 == 0 ? 2 : 0;
     faults.bad_workers = random() % 3 == 0 ? 1 : 0;
+    faults.killing_jobs = random() % 3 == 0 ? 2 : 0;
+    faults.childless_workers = random() % 5 == 0 ? 1 : 0;
     SchedulerOptions options = kImpatient;
     options.repeat_slow_tiles = random() % 2 == 0;
     Simulation simulation(mixed_streams(), options, 1 + static_cast<int>(random() % 40), faults,
@@ -337,6 +361,29 @@ TEST(SchedulerSimulation, PoisonedJobsAloneAreGivenUp) {
   simulation.run();
   EXPECT_EQ(simulation.reason(), FinishReason::kComplete);
   EXPECT_EQ(simulation.given_up(), (std::set<int>{0, 1, 2}));
+}
+
+TEST(SchedulerSimulation, JobsThatKillTheirChildAreFoundAndTheOthersOfTheirTilesAreNotCharged) {
+  for (const int workers : {1, 2, 8, 50}) {
+    SCOPED_TRACE(std::to_string(workers) + " workers");
+    Simulation simulation(matrix(4, 10, 10), kImpatient, workers, {.killing_jobs = 3}, 7);
+    simulation.run();
+    EXPECT_EQ(simulation.reason(), FinishReason::kComplete);
+    EXPECT_EQ(simulation.given_up(), (std::set<int>{0, 1, 2}));
+    // Three tries alone, and before them tiles shared at the same time by as many workers.
+    EXPECT_LE(simulation.num_deaths(), 3 * 3 + 3 * std::min(workers, 10));
+  }
+}
+
+TEST(SchedulerSimulation, WorkersThatCanStartNoChildCostNoJob) {
+  Simulation some(matrix(2, 10, 10), kImpatient, 8, {.childless_workers = 7}, 8);
+  some.run();
+  EXPECT_EQ(some.reason(), FinishReason::kComplete);
+  EXPECT_TRUE(some.given_up().empty());
+  Simulation all(matrix(2, 10, 10), kImpatient, 3, {.childless_workers = 3}, 8);
+  all.run();
+  EXPECT_EQ(all.reason(), FinishReason::kNoWorkers);
+  EXPECT_TRUE(all.given_up().empty());
 }
 
 TEST(SchedulerSimulation, OneBadWorkerOfManyCostsNoJob) {

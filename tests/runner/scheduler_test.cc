@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
 #include <stdexcept>
@@ -13,20 +14,6 @@
 
 namespace squant::runner {
 namespace {
-
-template <typename T>
-std::vector<T> only(const std::vector<Command>& commands) {
-  std::vector<T> found;
-  for (const Command& command : commands) {
-    if (const T* one = std::get_if<T>(&command)) found.push_back(*one);
-  }
-  return found;
-}
-
-TileDone answer(const AssignTile& tile, double seconds_per_job = 0.1) {
-  return {tile.worker, tile.task,
-          std::vector<CellAnswer>(tile.jobs.size(), CellAnswer{seconds_per_job, 7, ""})};
-}
 
 TileDone failure(const AssignTile& tile, const std::string& why) {
   return {tile.worker, tile.task, std::vector<CellAnswer>(tile.jobs.size(), CellAnswer{0, 0, why})};
@@ -225,6 +212,88 @@ TEST(SchedulerTest, AWorkerWhoseFailuresSucceedElsewhereIsDropped) {
   ASSERT_EQ(dropped.size(), 1U);
   EXPECT_EQ(dropped[0].worker, 1);
   EXPECT_TRUE(only<AssignTile>(scheduler.handle(WorkerJoined{1}, 200)).empty());
+}
+
+// The worker's child died.
+TaskFailed death(const AssignTile& tile) {
+  return {tile.worker, tile.task, "SIGSEGV", FailureKind::kDied};
+}
+
+TEST(SchedulerTest, AfterTheDeathOfAChildTheJobsOfItsTileAreTriedAloneUntilTheOneToBlameIsFound) {
+  Scheduler scheduler(matrix(1, 4, 3, true), {});
+  const auto warm = only<AssignTile>(scheduler.handle(WorkerJoined{1}, 0)).at(0);
+  auto commands = scheduler.handle(answer(warm), 1);
+  ASSERT_EQ(only<AssignTile>(commands).at(0).jobs, (std::vector<int>{1, 2, 3}));
+  int deaths_of_several = 0;
+  int deaths_alone = 0;
+  std::vector<GiveUp> given_up;
+  for (double now = 2; !scheduler.finished(); now += 1) {
+    const auto tiles = only<AssignTile>(commands);
+    ASSERT_EQ(tiles.size(), 1U);
+    const std::vector<int>& jobs = tiles[0].jobs;
+    const bool kills = std::find(jobs.begin(), jobs.end(), 2) != jobs.end();
+    if (kills) ++(jobs.size() > 1 ? deaths_of_several : deaths_alone);
+    commands =
+        kills ? scheduler.handle(death(tiles[0]), now) : scheduler.handle(answer(tiles[0]), now);
+    for (const GiveUp& one : only<GiveUp>(commands)) given_up.push_back(one);
+  }
+  EXPECT_EQ(deaths_of_several, 1);
+  EXPECT_EQ(deaths_alone, 3);
+  ASSERT_EQ(given_up.size(), 1U);
+  EXPECT_EQ(given_up[0].job, 2);
+}
+
+TEST(SchedulerTest, AWorkerWhoseChildrenAlwaysDieIsDroppedAndNoJobIsGivenUp) {
+  Scheduler scheduler(matrix(1, 10, 20, true), {});
+  std::map<int, AssignTile> running;
+  std::vector<DropWorker> dropped;
+  const auto take = [&](const std::vector<Command>& commands) {
+    for (const AssignTile& tile : only<AssignTile>(commands)) running[tile.worker] = tile;
+    for (const DropWorker& one : only<DropWorker>(commands)) dropped.push_back(one);
+    EXPECT_TRUE(only<GiveUp>(commands).empty());
+  };
+  take(scheduler.handle(WorkerJoined{1}, 0));
+  take(scheduler.handle(WorkerJoined{2}, 0));
+  for (double now = 1; !scheduler.finished() && now < 500; now += 1) {
+    for (const int worker : {1, 2}) {
+      if (!running.contains(worker)) continue;
+      const AssignTile tile = running[worker];
+      running.erase(worker);
+      const Event event = worker == 1 ? Event(death(tile)) : Event(answer(tile));
+      take(scheduler.handle(event, now));
+    }
+  }
+  EXPECT_TRUE(scheduler.finished());
+  ASSERT_EQ(dropped.size(), 1U);
+  EXPECT_EQ(dropped[0].worker, 1);
+}
+
+TEST(SchedulerTest, WhereMemoryDidNotSufficeTheWorkerGetsHalfAsManyJobsATile) {
+  Scheduler scheduler(matrix(1, 9, 20, true), {});
+  auto commands =
+      scheduler.handle(answer(only<AssignTile>(scheduler.handle(WorkerJoined{1}, 0)).at(0)), 1);
+  const auto full = only<AssignTile>(commands).at(0);
+  ASSERT_EQ(full.jobs.size(), 8U);
+  commands = scheduler.handle(TaskFailed{1, full.task, "no memory", FailureKind::kOutOfMemory}, 2);
+  EXPECT_TRUE(only<GiveUp>(commands).empty());
+  std::size_t largest = 0;
+  for (double now = 3; !scheduler.finished(); now += 1) {
+    const auto tile = only<AssignTile>(commands).at(0);
+    largest = std::max(largest, tile.jobs.size());
+    commands = scheduler.handle(answer(tile), now);
+  }
+  EXPECT_EQ(largest, 4U);
+}
+
+TEST(SchedulerTest, AWorkerThatCannotWorkIsDroppedAtOnceAndItsJobIsNotCharged) {
+  Scheduler scheduler(matrix(1, 1, 1, true), {.max_retries = 0});
+  const auto tile = only<AssignTile>(scheduler.handle(WorkerJoined{1}, 0)).at(0);
+  const auto commands = scheduler.handle(
+      TaskFailed{1, tile.task, "no process could be started", FailureKind::kWorkerUnusable}, 1);
+  EXPECT_TRUE(only<GiveUp>(commands).empty());
+  ASSERT_EQ(only<DropWorker>(commands).size(), 1U);
+  EXPECT_TRUE(only<DropWorker>(commands)[0].for_good);
+  EXPECT_EQ(only<AssignTile>(scheduler.handle(WorkerJoined{2}, 2)).at(0).jobs, tile.jobs);
 }
 
 TEST(SchedulerTest, DrainWaitsForWhatRunsAndHandsOutNothing) {

@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <numeric>
+#include <variant>
+#include <vector>
 
 #include "runner/scheduler.h"
 
@@ -21,6 +23,21 @@ inline SchedulerInput matrix(int models, int jobs_per_model, int chunks, bool pr
     std::iota(added.chunks.begin(), added.chunks.end(), 0);
   }
   return input;
+}
+
+// The commands of one kind.
+template <typename T>
+std::vector<T> only(const std::vector<Command>& commands) {
+  std::vector<T> found;
+  for (const Command& command : commands) {
+    if (const T* one = std::get_if<T>(&command)) found.push_back(*one);
+  }
+  return found;
+}
+
+inline TileDone answer(const AssignTile& tile, double seconds_per_job = 0.1) {
+  return {tile.worker, tile.task,
+          std::vector<CellAnswer>(tile.jobs.size(), CellAnswer{seconds_per_job, 7, ""})};
 }
 
 }  // namespace squant::runner

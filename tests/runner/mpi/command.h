@@ -73,6 +73,7 @@ class Command {
     if (pid_ > 0 && waitpid(pid_, &status_, WNOHANG) == pid_) pid_ = 0;
     return pid_ > 0;
   }
+  pid_t pid() const { return pid_; }  // 0: it has ended
   void send(int signal) const {
     if (pid_ > 0) ::kill(pid_, signal);
   }
