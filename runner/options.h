@@ -29,7 +29,7 @@ struct Options {
   std::string progress = "auto";
   double time_budget_s = 0;  // 0: none
   double worker_timeout_s = 60;
-  bool repeat_slow_tiles = false;
+  bool repeat_slow_tiles = true;
 };
 
 struct ParsedOptions {
