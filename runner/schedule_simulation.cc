@@ -6,6 +6,7 @@
 #include <functional>
 #include <limits>
 #include <map>
+#include <memory>
 #include <numeric>
 #include <optional>
 #include <queue>
@@ -98,7 +99,7 @@ class Simulation {
     double time = 0;
     std::int64_t order = 0;
     int worker = kCoordinator;
-    Event event;
+    std::shared_ptr<const Event> event;  // behind a pointer: items move about in the queue
     bool operator>(const Item& other) const {
       return std::tie(time, order) > std::tie(other.time, other.order);
     }
@@ -128,8 +129,8 @@ class Simulation {
     push(uniform(0, kHeartbeatInterval), index, Heartbeat{index});
   }
 
-  void push(double time, int worker, Event event) {
-    queue_.push({time, next_order_++, worker, std::move(event)});
+  void push(double time, int worker, const Event& event) {
+    queue_.push({time, next_order_++, worker, std::make_shared<const Event>(event)});
   }
 
   // A message has reached the coordinator's node; it is taken when the coordinator has time.
@@ -143,11 +144,11 @@ class Simulation {
       ++outcome_.num_messages;
       spend(cluster_.message_s);
     }
-    if (std::holds_alternative<Heartbeat>(item.event)) {
+    if (std::holds_alternative<Heartbeat>(*item.event)) {
       push(item.time + kHeartbeatInterval, item.worker, Heartbeat{item.worker});
       ++outcome_.num_messages;  // it is acknowledged
     }
-    handle(item.event);
+    handle(*item.event);
     const bool others_wait = !queue_.empty() && queue_.top().time <= now_;
     if (uncommitted_ && !others_wait) commit();
     free_at_ = now_;
@@ -240,9 +241,9 @@ class Simulation {
     return is_new ? decode : std::max(0.0, known->second - now_) + images * cluster_.cached_s;
   }
 
-  void answer(int index, double seconds, Event event) {
+  void answer(int index, double seconds, const Event& event) {
     const double way = cluster_.latency_s + uniform(0, cluster_.poll_s);
-    push(now_ + way + seconds + cluster_.latency_s, index, std::move(event));
+    push(now_ + way + seconds + cluster_.latency_s, index, event);
   }
 
   std::size_t num_chunks() const {
@@ -329,7 +330,7 @@ SimulatedWork full_matrix(WorkerKind kind) {
                          : integer ? network.integer_images_s
                                    : network.float_images_s);
       job.checkpoint_s = 0.05 + network.million_weights * 4e6 / kReadBytesPerSecond;
-      job.setup_s = index == 0 ? 0 : 0.02 + network.million_weights / (gpu ? 1000 : 100);
+      job.setup_s = index == 0 ? 0 : 0.02 + network.million_weights / (gpu ? 2000 : 500);
       const double calibration =
           kCalibrationImages / (gpu ? network.gpu_images_s : network.float_images_s);
       job.prepare_s = 5 * job.setup_s + (integer ? calibration : 0);

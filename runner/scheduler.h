@@ -294,6 +294,7 @@ class Scheduler {
   };
   CellKey pressing_cell(int worker) const;
   CellCost first_ready_cell(int worker, int job) const;
+  double longest_loaded_s(int worker) const;
   CellKey in_loaded_chunk(int worker, CellKey cell) const;
   struct OpenKey;
   OpenKey best_open_chunk() const;

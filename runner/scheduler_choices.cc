@@ -12,6 +12,7 @@ constexpr double kOverrunFactor = 20;   // a task that takes so many times the e
 constexpr double kSuspectFactor = 1.5;  // ... and so many times: another worker may repeat it
 constexpr double kRepeatGain = 1.25;    // a repetition is worth it if it takes so much less time
 constexpr double kUrgentShare = 0.2;    // of the time left: a cell that takes longer cannot wait
+constexpr double kLoadedBonus = 1.5;    // ... nor one so much longer than those at hand
 constexpr double kFittingShare = 0.7;   // ... and so much is left for a slow worker, to be safe
 constexpr double kSlowFactor = 1.25;    // times the average worker's time: a slow worker
 
@@ -66,7 +67,9 @@ Scheduler::CellKey Scheduler::pressing_cell(int worker) const {
     if (cell.seconds <= kFittingShare * left && cell.seconds > fitting.seconds) fitting = cell;
   }
   if (!is_slow(worker)) {
-    return longest.seconds > kUrgentShare * left ? in_loaded_chunk(worker, longest) : CellKey{};
+    const bool waits = longest.seconds > kUrgentShare * left &&
+                       longest.seconds > kLoadedBonus * longest_loaded_s(worker);
+    return waits ? in_loaded_chunk(worker, longest) : CellKey{};
   }
   if (longest.seconds <= kFittingShare * left) return {};
   return in_loaded_chunk(worker, fitting.job == kNone ? shortest : fitting);
@@ -76,6 +79,17 @@ Scheduler::CellCost Scheduler::first_ready_cell(int worker, int job) const {
   const JobState& state = job_state(job);
   const int chunk = *state.ready.begin();
   return {{job, chunk}, expected_s(worker, {job}, chunk_state(state.stream, chunk).images)};
+}
+
+double Scheduler::longest_loaded_s(int worker) const {
+  const WorkerState& state = workers_.at(worker);
+  if (state.chunk == kNone) return 0;
+  const ChunkState& chunk = chunk_state(state.stream, state.chunk);
+  double longest = 0;
+  for (const int job : chunk.ready) {
+    longest = std::max(longest, expected_s(worker, {job}, chunk.images));
+  }
+  return longest;
 }
 
 Scheduler::CellKey Scheduler::in_loaded_chunk(int worker, CellKey cell) const {

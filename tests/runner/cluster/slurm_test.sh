@@ -74,13 +74,13 @@ sinfo
 # --- the job
 . "$root/scripts/mpi-env.sh"
 "$root/scripts/fetch-fashion-mnist.sh"
-export SQUANT_SWEEP=$build/bin/squant-sweep MPIRUN_FLAGS=--oversubscribe
-db=$work/results.sqlite
+export SQUANT_BIN=$build/bin SQUANT_DB=$work/results.sqlite MPIRUN_FLAGS=--oversubscribe
+db=$SQUANT_DB
 tasks=3
 [ "$(nproc)" -ge 3 ] || tasks=$(nproc)
 cd "$work"
 job=$(sbatch --parsable --ntasks="$tasks" --time=30 --chdir="$work" "$root/scripts/squant.sbatch" \
-  "$root/experiments/quickstart.json" --db "$db" --images 2000 --progress none)
+  "$root/experiments/quickstart.json" --images 1000 --only mode=squant --progress none)
 echo "job $job"
 state() { scontrol show job "$job" -o | grep -o 'JobState=[A-Z]*' | cut -d= -f2; }
 stored() { sqlite3 -readonly "$db" "select count(*) from tile" 2>/dev/null || echo 0; }
@@ -96,7 +96,7 @@ scontrol update JobId="$job" StartTime=now 2>/dev/null || true # Slurm waits a w
 for _ in $(seq 1800); do [ "$(state)" = COMPLETED ] && break; sleep 0.5; done
 [ "$(state)" = COMPLETED ] || fail "the job has not completed: $(state)"
 cat "squant-$job.log"
-left=$(sqlite3 -readonly "$db" "select count(*) from results where verdict = 'unfinished' or num_images <> 2000")
+left=$(sqlite3 -readonly "$db" "select count(*) from results where verdict = 'unfinished' or num_images <> 1000")
 runs=$(sqlite3 -readonly "$db" "select count(*) from run")
 [ "$left" -eq 0 ] || fail "$left jobs are not finished"
 [ "$runs" -eq 2 ] || fail "$runs runs where two were expected"
