@@ -57,7 +57,7 @@ double Scheduler::target_s() const {
 // then, else the shortest.
 Scheduler::CellKey Scheduler::pressing_cell(int worker) const {
   const double left = time_left_s();
-  if (left == 0 || num_open_ == 0) return {};
+  if (left == 0 || num_open_ == 0 || num_alive_ < 2) return {};
   CellCost longest, shortest, fitting;
   for (std::size_t index = 0; index < jobs_.size(); ++index) {
     if (jobs_[index].ready.empty()) continue;
