@@ -24,7 +24,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-DISK_KIB = 640  # of the small disk that a database is put on
+DISK_KIB = 12288  # of the small disk that a database is put on: its write-ahead log grows to 4 MiB
 
 PHOTOGRAPHS = """{"name": "photographs",
  "dataset": {"format": "image_folder", "images": "%s/imagenet-sample", "cache": "%s", "chunk": 4,
@@ -257,14 +257,16 @@ class Harness:
         for _ in range(12):
             recovery = self.random.random() < 0.5
             job = Job(self.command(sweep, database, self.random.choice([2, 3, 4]), recovery), log)
-            if faults_left > 0:
-                self.wait_for_work(job, database)
-                kind = self.random.choice(self.kinds(sweep))
-                faults_left -= 1
-                if job.process.poll() is None and self.strike(kind, job):
-                    self.done[kind] += 1
-            code = job.wait(self.options.patience)
-            job.kill()
+            try:
+                if faults_left > 0:
+                    self.wait_for_work(job, database)
+                    kind = self.random.choice(self.kinds(sweep))
+                    faults_left -= 1
+                    if job.process.poll() is None and self.strike(kind, job):
+                        self.done[kind] += 1
+                code = job.wait(self.options.patience)
+            finally:
+                job.kill()
             if code is None:
                 raise Failed(f"did not end within {self.options.patience} s")
             if code in (0, 1) and faults_left <= 0:
@@ -321,6 +323,7 @@ def main():
     if os.geteuid() == 0:
         os.environ.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
     os.environ["OMPI_MCA_btl_vader_single_copy_mechanism"] = "none"
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # with the cleaning up
     print(f"seed {options.seed}", flush=True)
     harness = Harness(options)
     code = 1
