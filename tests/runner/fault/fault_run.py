@@ -137,7 +137,7 @@ class Harness:
         self.disk = SmallDisk(self.folder / "disk")
         self.random = random.Random(options.seed)
         self.done = collections.Counter()
-        self.num_sweeps = self.num_resumes = 0
+        self.num_sweeps = self.num_resumes = self.num_hangs = 0
         self.sweeps = {"networks": self.networks(), "photographs": self.photographs()}
         if self.sweeps["photographs"] is None:
             del self.sweeps["photographs"]
@@ -235,17 +235,19 @@ class Harness:
         return kinds + ["full disk"] * (2 if self.disk.mounted else 0)
 
     def wait_for_work(self, job, database):
-        """Until something is stored, mostly; sometimes the fault comes during start-up."""
+        """Until something is stored, mostly; sometimes the fault comes during start-up. Returns
+        whether the sweep had begun to work."""
         end = time.time() + (self.random.uniform(0, 2) if self.random.random() < 0.2 else 60)
         while time.time() < end and job.process.poll() is None:
             try:
                 with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
                     if connection.execute("SELECT count(*) FROM tile").fetchone()[0] > 0:
-                        break
+                        time.sleep(self.random.uniform(0, 0.3))
+                        return True
             except sqlite3.Error:
                 pass
             time.sleep(0.02)
-        time.sleep(self.random.uniform(0, 0.3))
+        return False
 
     def sweep(self, number):
         sweep = self.random.choice(sorted(self.sweeps))
@@ -257,9 +259,10 @@ class Harness:
         for _ in range(12):
             recovery = self.random.random() < 0.5
             job = Job(self.command(sweep, database, self.random.choice([2, 3, 4]), recovery), log)
+            works = True
             try:
                 if faults_left > 0:
-                    self.wait_for_work(job, database)
+                    works = self.wait_for_work(job, database)
                     kind = self.random.choice(self.kinds(sweep))
                     faults_left -= 1
                     if job.process.poll() is None and self.strike(kind, job):
@@ -267,7 +270,10 @@ class Harness:
                 code = job.wait(self.options.patience)
             finally:
                 job.kill()
-            if code is None:
+            # A rank that dies in MPI_Init leaves the others there for ever: Open MPI's, not ours.
+            if code is None and not works:
+                self.num_hangs += 1
+            elif code is None:
                 raise Failed(f"did not end within {self.options.patience} s")
             if code in (0, 1) and faults_left <= 0:
                 found = self.facts(database)
@@ -300,6 +306,8 @@ class Harness:
         print(f"{sum(self.done.values())} faults in {self.num_sweeps} sweeps with"
               f" {self.num_resumes} resumes, {time.time() - began:.0f} s: every database equals the"
               " undisturbed one")
+        if self.num_hangs:
+            print(f"  {self.num_hangs} times mpirun hung after a fault in its start-up and was killed")
         for kind, count in sorted(self.done.items()):
             print(f"  {count:4} {kind}")
         return 0
