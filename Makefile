@@ -3,7 +3,7 @@ BUILD ?= build
 JOBS ?= $(shell nproc)
 CMAKE_FLAGS ?=
 
-.PHONY: all setup demo test bench format tidy asan fuzz install train-quickstart quickstart-reference clean
+.PHONY: all setup demo test bench format tidy asan fuzz fault-run test-slurm install train-quickstart quickstart-reference clean
 
 all: $(BUILD)/build.ninja
 	@cmake --build $(BUILD) -j $(JOBS)
@@ -25,6 +25,14 @@ test: all
 
 bench: all
 	@$(BUILD)/bin/squant-bench quantize && $(BUILD)/bin/squant-bench evaluate
+
+# Random kills, stops and full disks over many small sweeps: FAULTS=1000 SEED=7.
+fault-run: all
+	@tests/runner/fault/fault_run.py $(BUILD) "$$(command -v mpirun)" --faults $(or $(FAULTS),200) $(if $(SEED),--seed $(SEED))
+
+# The quickstart through a slurmctld and slurmd of its own.
+test-slurm: all
+	@tests/runner/cluster/slurm_test.sh $(BUILD)
 
 format:
 	@git ls-files '*.h' '*.cc' '*.cu' | xargs clang-format -i

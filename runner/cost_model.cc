@@ -7,8 +7,8 @@ namespace squant::runner {
 namespace {
 
 constexpr double kCostWeight = 0.3;  // of the newest measurement in a job's mean
-constexpr double kSlownessWeight =
-    0.1;  // slower, so that cost and slowness do not chase each other
+// Slower, so that cost and slowness do not chase each other; a worker's first samples count more.
+constexpr double kSlownessWeight = 0.1;
 constexpr double kMaxSlowness = 20;
 
 void blend(double& mean, double value, double weight) {
@@ -31,20 +31,25 @@ std::optional<double> CostModel::image_s(int job) const {
   return std::nullopt;
 }
 
+double CostModel::slowness(int worker) const {
+  const auto found = workers_.find(worker);
+  return found == workers_.end() ? 1 : found->second.slowness;
+}
+
 std::optional<double> CostModel::expected_s(int job, int worker) const {
   const std::optional<double> average = image_s(job);
   if (!average) return std::nullopt;
-  const auto slowness = slowness_.find(worker);
-  return *average * (slowness == slowness_.end() ? 1 : slowness->second);
+  return *average * slowness(worker);
 }
 
 void CostModel::measured(int job, int worker, std::int64_t images, double seconds) {
   if (images <= 0 || !(seconds > 0)) return;
   JobCost& cost = jobs_[static_cast<std::size_t>(job)];
   const double sample = seconds / static_cast<double>(images);
-  double& slowness = slowness_.try_emplace(worker, 1).first->second;
+  auto& [slowness, num_samples] = workers_[worker];
   if (cost.image_s > 0) {
-    blend(slowness, sample / cost.image_s, kSlownessWeight);
+    ++num_samples;
+    blend(slowness, sample / cost.image_s, std::max(kSlownessWeight, 1.0 / (1 + num_samples)));
     slowness = std::clamp(slowness, 1 / kMaxSlowness, kMaxSlowness);
     known_remaining_s_ -= cost.image_s * static_cast<double>(cost.remaining);
   } else {

@@ -18,18 +18,19 @@ class CostModel {
   // Seconds that `worker` is expected to need for one image of `job`; none before anything was
   // measured.
   std::optional<double> expected_s(int job, int worker) const;
+  std::optional<double> image_s(int job) const;  // the same of a worker of slowness 1
+  // Its time over that of some imagined worker; 1 before anything was measured.
+  double slowness(int worker) const;
   // `seconds` of `worker` for `images` images of `job`, loading not included.
   void measured(int job, int worker, std::int64_t images, double seconds);
 
   // Work left, in images of each job.
   void add_remaining(int job, std::int64_t images);
-  // Seconds that one average worker is expected to need for all of it; 0 before anything was
+  // Seconds that a worker of slowness 1 is expected to need for all of it; 0 before anything was
   // measured.
   double remaining_s() const;
 
  private:
-  std::optional<double> image_s(int job) const;  // on the average worker
-
   struct JobCost {
     int model = 0;
     double image_s = 0;  // 0: unknown
@@ -37,7 +38,11 @@ class CostModel {
   };
   std::vector<JobCost> jobs_;
   std::map<int, double> model_image_s_;
-  std::map<int, double> slowness_;  // of a worker: its time over the average worker's
+  struct WorkerCost {
+    double slowness = 1;
+    int num_samples = 0;
+  };
+  std::map<int, WorkerCost> workers_;
   double any_image_s_ = 0;
   double known_remaining_s_ = 0;        // over jobs with a known cost
   std::int64_t unknown_remaining_ = 0;  // images of the others

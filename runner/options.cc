@@ -85,8 +85,9 @@ void add_options(CLI::App& app, Options& options) {
       ->type_name("SECONDS")
       ->check(CLI::Range(1.0, 86400.0))
       ->capture_default_str();
-  app.add_flag("--repeat-slow-tiles", options.repeat_slow_tiles,
-               "At the end idle workers repeat what others still compute; the first answer counts");
+  app.add_flag("--repeat-slow-tiles,!--no-repeat-slow-tiles", options.repeat_slow_tiles,
+               "At the end idle workers repeat what slower ones still compute; the first answer "
+               "counts [on]");
 
   app.add_option("--broadcast", options.broadcast,
                  "How checkpoints reach nodes that lack them (docs/broadcast.md); mpi: also nodes "

@@ -22,6 +22,7 @@ Scheduler::Scheduler(const SchedulerInput& input, const SchedulerOptions& option
     std::vector<ChunkState>& stream = streams_.emplace_back();
     for (const std::int64_t images : chunks) stream.push_back({images, 0, {}});
   }
+  open_.resize(streams_.size());
   for (std::size_t index = 0; index < input.jobs.size(); ++index) {
     const int job = static_cast<int>(index);
     const SchedulerJob& given = input.jobs[index];
@@ -47,9 +48,7 @@ Scheduler::Scheduler(const SchedulerInput& input, const SchedulerOptions& option
     state.cells_left = static_cast<std::int64_t>(given.chunks.size());
     work_left_ += state.cells_left;
     if (given.prepared) {
-      for (const int chunk : given.chunks) {
-        change_chunk(given.stream, chunk, [&](ChunkState& changed) { changed.ready.insert(job); });
-      }
+      for (const int chunk : given.chunks) set_ready(job, chunk, true);
     } else {
       ++work_left_;
       ++preparations_left_;
@@ -75,9 +74,9 @@ bool Scheduler::alive(int worker) const {
 }
 
 std::optional<double> Scheduler::remaining_s() const {
-  const double work = costs_.remaining_s();
-  if (num_alive_ == 0 || (work == 0 && work_left_ > 0)) return std::nullopt;
-  return work / static_cast<double>(num_alive_);
+  const double left = time_left_s();
+  if (num_alive_ == 0 || (left == 0 && work_left_ > 0)) return std::nullopt;
+  return left;
 }
 
 // --- events
@@ -88,6 +87,7 @@ void Scheduler::on(const WorkerJoined& event) {
   if (!worker.alive) {
     worker = WorkerState{.alive = true, .strikes = worker.strikes};
     ++num_alive_;
+    speed_ += 1 / costs_.slowness(event.worker);
     idle_.insert(event.worker);
   }
   heard(worker, event.worker);
@@ -118,7 +118,7 @@ void Scheduler::on(const TileDone& event) {
                                   ? event.answers[index]
                                   : CellAnswer{.error = "the worker's answer leaves this job out"};
     if (answer.error.empty()) {
-      costs_.measured(job, event.worker, images, answer.compute_s);
+      measured(event.worker, job, images, answer.compute_s);
       succeeded(event.worker, task, job);
       cell_done(event.worker, job, task.chunk, index, answer.fingerprint);
     } else if (!ended->late) {
@@ -175,6 +175,32 @@ Scheduler::ChunkState& Scheduler::chunk_state(int stream, int chunk) {
   return streams_[static_cast<std::size_t>(stream)][static_cast<std::size_t>(chunk)];
 }
 
+const Scheduler::ChunkState& Scheduler::chunk_state(int stream, int chunk) const {
+  return streams_[static_cast<std::size_t>(stream)][static_cast<std::size_t>(chunk)];
+}
+
+Scheduler::OpenKey Scheduler::open_key(int stream, int chunk, const ChunkState& state) {
+  const double cells = static_cast<double>(state.ready.size()) * static_cast<double>(state.images);
+  const bool held = state.holders > 0;
+  return {held, held ? -cells / (state.holders + 1) : 0, chunk, stream};
+}
+
+void Scheduler::set_ready(int job, int chunk, bool ready) {
+  JobState& state = job_state(job);
+  if (ready) {
+    state.ready.insert(chunk);
+  } else {
+    state.ready.erase(chunk);
+  }
+  change_chunk(state.stream, chunk, [&](ChunkState& changed) {
+    if (ready) {
+      changed.ready.insert(job);
+    } else {
+      changed.ready.erase(job);
+    }
+  });
+}
+
 void Scheduler::heard(WorkerState& state, int worker) {
   state.heard = now_;
   set_watch(worker);
@@ -195,7 +221,7 @@ std::optional<Scheduler::Ended> Scheduler::end_task(int worker, TaskId id) {
   if (!ended.late && ended.task.worker != worker) return std::nullopt;
   tasks_.erase(found);
   if (ended.late) return ended;
-  running_tiles_.erase({ended.task.started, id});
+  running_tiles_.erase({ended.task.expected_end, id});
   for (const int job : ended.task.jobs) --cell(job, ended.task.chunk).running;
   WorkerState& state = workers_[worker];
   state.task = 0;
@@ -218,10 +244,11 @@ void Scheduler::lose(int worker, const std::string& why) {
   state.model = kNone;
   last_alive_ = now_;
   --num_alive_;
+  speed_ -= 1 / costs_.slowness(worker);
   commands_.emplace_back(DropWorker{worker, why, state.banned});
   if (state.task == 0) return;
   Task& task = tasks_.at(state.task);
-  running_tiles_.erase({task.started, state.task});
+  running_tiles_.erase({task.expected_end, state.task});
   task.worker = kNone;
   state.task = 0;
   for (const int job : task.jobs) --cell(job, task.chunk).running;
@@ -267,7 +294,7 @@ void Scheduler::give_up(int worker, int job, const std::string& reason) {
     if (!state.cells[index].wanted || state.cells[index].done) continue;
     const int chunk = static_cast<int>(index);
     costs_.add_remaining(job, -chunk_state(state.stream, chunk).images);
-    change_chunk(state.stream, chunk, [&](ChunkState& changed) { changed.ready.erase(job); });
+    set_ready(job, chunk, false);
   }
   if (!state.preparation.done) {
     --work_left_;
@@ -293,8 +320,7 @@ void Scheduler::preparation_done(int worker, TaskId task, int job) {
   change_model(state.model, [&](ModelQueue& changed) { changed.jobs.erase(job); });
   for (std::size_t index = 0; index < state.cells.size(); ++index) {
     if (!state.cells[index].wanted) continue;
-    change_chunk(state.stream, static_cast<int>(index),
-                 [&](ChunkState& changed) { changed.ready.insert(job); });
+    set_ready(job, static_cast<int>(index), true);
   }
   if (state.cells_left == 0) commands_.emplace_back(JobFinished{job});
 }

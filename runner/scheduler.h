@@ -6,25 +6,30 @@
 // jobs of its stream: the worker loads the chunk once for all of them. Before its first tile a job
 // is prepared (quantized, its ranges calibrated) once.
 //
-//   order        Preparations first, then chunks in ascending order, so that all rows converge
-//   together. affinity     A worker goes on with the chunk it has loaded while cells of it are
-//   ready; else it takes the chunk that
-//                the fewest workers have. It prepares jobs of the model it prepared last, if there
-//                are any.
-//   tile size    As many jobs as fit in `tile_target_s`, from measured costs; one job while nothing
-//   is known; smaller at
-//                the end.
-//   faults       A failed cell is tried again on another worker, alone. Its job is given up after
-//                `max_retries` + 1 failures that were its own: the cell's own error, or a task of
-//                this cell alone. Where a whole tile failed or its worker was lost, nobody knows
-//                which job is to blame, so all are tried alone. Until a job whose tile killed the
-//                worker's child has succeeded alone, it shares no tile; until a worker whose child
-//                died has done something, it gets one job at a time. Where memory did not suffice,
-//                the worker gets half as many jobs a tile from then on. A worker whose failures
-//                succeed elsewhere three times is dropped; one that cannot work at all is dropped
-//                at once.
-// An event costs O(log n) in workers, jobs and chunks, apart from the cells that it makes ready or
-// gives away.
+//   order      Preparations first, then chunks in ascending order, so that all rows converge
+//              together. Of a chunk's cells the longest come first: what is left for the end is
+//              short.
+//   affinity   A worker goes on with the chunk it has loaded while cells of it are ready; else it
+//              takes the next one that nobody has, else it helps where most work is left for each
+//              holder. It prepares jobs of the model it prepared last, if there are any.
+//   tile size  As many jobs as fit in `tile_target_s`, from measured costs; one job while nothing
+//              is known; smaller at the end.
+//   the end    A cell that would take half of the time that is left, or more, is begun at once,
+//              wherever it is. A slow worker takes only what it can finish by then. Idle workers
+//              repeat tiles that they would finish sooner, or that take suspiciously long; the
+//              first answer counts.
+//   faults     A failed cell is tried again on another worker, alone. Its job is given up after
+//              `max_retries` + 1 failures that were its own: the cell's own error, or a task of
+//              this cell alone. Where a whole tile failed or its worker was lost, nobody knows
+//              which job is to blame, so all are tried alone. Until a job whose tile killed the
+//              worker's child has succeeded alone, it shares no tile; until a worker whose child
+//              died has done something, it gets one job at a time. Where memory did not suffice,
+//              the worker gets half as many jobs a tile from then on. A worker whose failures
+//              succeed elsewhere three times is dropped; one that cannot work at all is dropped
+//              at once.
+//
+// An event costs O(log n) in workers and chunks, and O(n) in jobs, apart from the cells that it
+// makes ready or gives away.
 #pragma once
 
 #include <compare>
@@ -64,18 +69,18 @@ struct SchedulerOptions {
   double tile_target_s = 1.5;
   std::size_t max_group = 256;      // jobs of a tile
   double heartbeat_timeout_s = 60;  // a worker not heard of for so long is lost
-  double task_limit_s =
-      1800;  // ... and one whose task takes longer, also by a factor of 20 than expected
+  // ... and one whose task takes longer than this, and 20 times longer than expected.
+  double task_limit_s = 1800;
   int max_retries = 2;
-  int max_failures = 0;  // stop when so many jobs were given up; 0: never
-  bool repeat_slow_tiles =
-      false;  // idle workers repeat tiles that others still run; the first answer counts
+  int max_failures = 0;           // stop when so many jobs were given up; 0: never
+  bool repeat_slow_tiles = true;  // at the end, by idle workers
 };
 
 // --- events
+// Also one that was lost and comes back.
 struct WorkerJoined {
   int worker = 0;
-};  // also one that was lost and comes back
+};
 struct WorkerLost {
   int worker = 0;
   std::string why;
@@ -89,26 +94,29 @@ struct PreparationDone {
 };
 struct CellAnswer {
   double compute_s = 0;
-  std::uint64_t fingerprint =
-      0;              // of the answer: equal answers have equal ones; 0: cannot be compared
+  // Of the answer: equal answers have equal ones; 0: cannot be compared.
+  std::uint64_t fingerprint = 0;
   std::string error;  // not empty: this cell failed
 };
 struct TileDone {
   int worker = 0;
   TaskId task = 0;
-  std::vector<CellAnswer> answers;
-};  // in the order of the assignment
+  std::vector<CellAnswer> answers;  // in the order of the assignment
+};
 struct TaskFailed {
   int worker = 0;
   TaskId task = 0;
   std::string reason;
   FailureKind kind = FailureKind::kError;
 };
-struct Drain {};  // hand out nothing more
+// Hand out nothing more.
+struct Drain {};
+// Hand out nothing until Pause{false}.
 struct Pause {
   bool on = true;
-};               // hand out nothing until Pause{false}
-struct Tick {};  // time passes
+};
+// Time passes.
+struct Tick {};
 using Event = std::variant<WorkerJoined, WorkerLost, Heartbeat, PreparationDone, TileDone,
                            TaskFailed, Drain, Pause, Tick>;
 
@@ -213,11 +221,12 @@ class Scheduler {
     std::int64_t cells_left = 0;
     Cell preparation;
     std::vector<Cell> cells;  // by chunk
+    std::set<int> ready;      // chunks: wanted, the job prepared, not running, not to be retried
   };
   struct ChunkState {
     std::int64_t images = 0;
     int holders = 0;      // live workers that have it loaded
-    std::set<int> ready;  // jobs: prepared, wanted, not running, not waiting for a retry
+    std::set<int> ready;  // jobs: the same cells as in JobState::ready
   };
   struct Task {
     int worker = kNone;  // kNone: given away, a late answer is still welcome
@@ -225,6 +234,7 @@ class Scheduler {
     int chunk = kPreparation;
     std::vector<int> jobs;
     double started = 0;
+    double expected_end = 0;
   };
   struct WorkerState {
     bool alive = false;
@@ -256,7 +266,9 @@ class Scheduler {
 
   Cell& cell(int job, int chunk);
   JobState& job_state(int job) { return jobs_[static_cast<std::size_t>(job)]; }
+  const JobState& job_state(int job) const { return jobs_[static_cast<std::size_t>(job)]; }
   ChunkState& chunk_state(int stream, int chunk);
+  const ChunkState& chunk_state(int stream, int chunk) const;
   void heard(WorkerState& state, int worker);
   void set_watch(int worker);
   // The task that `worker` reports on, taken out of the books; the worker is idle afterwards.
@@ -280,16 +292,37 @@ class Scheduler {
   void blame(const Cell& cell, int worker_that_succeeded);
 
   void dispatch();
-  bool has_work() const { return !retries_.empty() || !open_models_.empty() || !open_.empty(); }
+  bool has_work() const { return !retries_.empty() || !open_models_.empty() || num_open_ > 0; }
   bool assign(int worker);
   bool assign_retry(int worker);
+  bool assign_pressing(int worker);
   bool assign_loaded(int worker);
   bool assign_preparation(int worker);
   bool assign_open(int worker);
   bool assign_repeat(int worker);
+  TaskId worth_repeating(int worker) const;  // 0: none
   void start_preparation(int worker, int job);
   void start_tile(int worker, int stream, int chunk, std::vector<int> jobs);
+  struct CellKey {
+    int job = kNone;
+    int chunk = kNone;
+  };
+  struct CellCost : CellKey {
+    double seconds = 0;
+  };
+  CellKey pressing_cell(int worker) const;
+  CellCost first_ready_cell(int worker, int job) const;
+  double longest_loaded_s(int worker) const;
+  CellKey in_loaded_chunk(int worker, CellKey cell) const;
+  struct OpenKey;
+  OpenKey best_open_chunk() const;
+  std::vector<int> longest_first(int worker, const ChunkState& chunk) const;
   std::vector<int> take_group(int worker, int stream, int chunk);
+  void set_ready(int job, int chunk, bool ready);
+  double expected_s(int worker, const std::vector<int>& jobs, std::int64_t images) const;
+  void measured(int worker, int job, std::int64_t images, double seconds);
+  bool is_slow(int worker) const;
+  double time_left_s() const;  // 0: unknown
   TaskId start(int worker, Task task);
   double task_limit_s(int worker, const Task& task) const;
   double target_s() const;
@@ -312,12 +345,17 @@ class Scheduler {
   int num_given_up_ = 0;
   CostModel costs_;
 
-  // Chunks with ready cells: fewest holders first, then the earliest.
+  // Chunks of one stream with ready cells: those that nobody has, the earliest first; then those
+  // with the most ready cells for each holder.
   struct OpenKey {
-    int holders = 0, chunk = 0, stream = 0;
+    bool held = false;
+    double less_share = 0;  // minus ready cells times images over holders + 1; 0 where not held
+    int chunk = kNone, stream = kNone;
     auto operator<=>(const OpenKey&) const = default;
   };
-  std::set<OpenKey> open_;
+  static OpenKey open_key(int stream, int chunk, const ChunkState& state);
+  std::vector<std::set<OpenKey>> open_;  // by stream
+  std::size_t num_open_ = 0;
   // Jobs to prepare, by model, and the models that have some: fewest workers on it first.
   struct ModelQueue {
     std::set<int> jobs;
@@ -331,11 +369,12 @@ class Scheduler {
   std::unordered_map<int, WorkerState> workers_;
   std::set<int> idle_;
   std::size_t num_alive_ = 0;
+  double speed_ = 0;  // of the live workers together: the sum of 1 / slowness
   double last_alive_ = 0;
   std::set<std::pair<double, int>>
       watch_;  // the time at which a live worker is lost if nothing happens
   std::unordered_map<TaskId, Task> tasks_;
-  std::set<std::pair<double, TaskId>> running_tiles_;  // by start, not yet repeated
+  std::set<std::pair<double, TaskId>> running_tiles_;  // by expected end; not yet repeated
   TaskId next_task_ = 1;
 
   bool draining_ = false;
@@ -347,9 +386,10 @@ class Scheduler {
 template <typename Change>
 void Scheduler::change_chunk(int stream, int chunk, Change change) {
   ChunkState& state = chunk_state(stream, chunk);
-  if (!state.ready.empty()) open_.erase({state.holders, chunk, stream});
+  std::set<OpenKey>& open = open_[static_cast<std::size_t>(stream)];
+  if (!state.ready.empty()) num_open_ -= open.erase(open_key(stream, chunk, state));
   change(state);
-  if (!state.ready.empty()) open_.insert({state.holders, chunk, stream});
+  if (!state.ready.empty()) num_open_ += open.insert(open_key(stream, chunk, state)).second;
 }
 
 template <typename Change>

@@ -1,17 +1,10 @@
-// The scheduler's choices: which idle worker gets what.
-#include <algorithm>
+// How the scheduler gives work away. Whose turn it is: here; what is best by cost:
+// scheduler_choices.cc.
 #include <utility>
 
 #include "runner/scheduler.h"
 
 namespace squant::runner {
-namespace {
-
-constexpr double kMinTileTarget = 0.1;  // seconds: below, messages cost more than balance gains
-constexpr double kOverrunFactor = 20;   // a task that takes so many times the expected time hangs
-
-}  // namespace
-
 void Scheduler::dispatch() {
   if (draining_ || paused_ || too_many_failures_ || finished_) return;
   auto next = idle_.begin();
@@ -22,8 +15,8 @@ void Scheduler::dispatch() {
 }
 
 bool Scheduler::assign(int worker) {
-  return assign_retry(worker) || assign_loaded(worker) || assign_preparation(worker) ||
-         assign_open(worker);
+  return assign_retry(worker) || assign_pressing(worker) || assign_loaded(worker) ||
+         assign_preparation(worker) || assign_open(worker);
 }
 
 bool Scheduler::assign_retry(int worker) {
@@ -71,28 +64,35 @@ bool Scheduler::assign_preparation(int worker) {
 }
 
 bool Scheduler::assign_open(int worker) {
-  if (open_.empty()) return false;
-  const OpenKey key = *open_.begin();
+  if (num_open_ == 0) return false;
+  const OpenKey key = best_open_chunk();
   start_tile(worker, key.stream, key.chunk, take_group(worker, key.stream, key.chunk));
   return true;
 }
 
+bool Scheduler::assign_pressing(int worker) {
+  const CellKey pressing = pressing_cell(worker);
+  if (pressing.job == kNone) return false;
+  set_ready(pressing.job, pressing.chunk, false);
+  start_tile(worker, job_state(pressing.job).stream, pressing.chunk, {pressing.job});
+  return true;
+}
+
 bool Scheduler::assign_repeat(int worker) {
-  if (running_tiles_.empty()) return false;
-  const auto [started, id] = *running_tiles_.begin();
-  if (now_ - started < options_.tile_target_s) return false;
-  running_tiles_.erase(running_tiles_.begin());
-  const Task& task = tasks_.at(id);
+  const auto found = tasks_.find(worth_repeating(worker));
+  if (found == tasks_.end()) return false;
+  const Task& task = found->second;
+  running_tiles_.erase({task.expected_end, found->first});
   std::vector<int> jobs;
   for (const int job : task.jobs) {
     if (!cell(job, task.chunk).done && !job_state(job).given_up) jobs.push_back(job);
   }
-  if (!jobs.empty()) {
-    const int stream = task.stream;
-    const int chunk = task.chunk;
-    start_tile(worker, stream, chunk, std::move(jobs));
-    running_tiles_.erase({now_, workers_[worker].task});  // a repetition is not repeated
-  }
+  if (jobs.empty()) return true;
+  const int stream = task.stream;
+  const int chunk = task.chunk;
+  start_tile(worker, stream, chunk, std::move(jobs));
+  const TaskId repetition = workers_[worker].task;
+  running_tiles_.erase({tasks_.at(repetition).expected_end, repetition});  // is not repeated
   return true;
 }
 
@@ -111,10 +111,12 @@ void Scheduler::start_preparation(int worker, int job) {
 
 void Scheduler::start_tile(int worker, int stream, int chunk, std::vector<int> jobs) {
   load_chunk(worker, stream, chunk);
-  const TaskId id = start(
-      worker,
-      Task{.worker = worker, .stream = stream, .chunk = chunk, .jobs = jobs, .started = now_});
-  running_tiles_.insert({now_, id});
+  const double duration = expected_s(worker, jobs, chunk_state(stream, chunk).images);
+  Task task{.worker = worker, .stream = stream, .chunk = chunk, .jobs = jobs, .started = now_};
+  task.expected_end = now_ + (duration > 0 ? duration : options_.tile_target_s);
+  const double expected_end = task.expected_end;
+  const TaskId id = start(worker, std::move(task));
+  running_tiles_.insert({expected_end, id});
   commands_.emplace_back(AssignTile{worker, id, stream, chunk, std::move(jobs)});
 }
 
@@ -128,48 +130,6 @@ TaskId Scheduler::start(int worker, Task task) {
   set_watch(worker);
   tasks_.emplace(id, std::move(task));
   return id;
-}
-
-std::vector<int> Scheduler::take_group(int worker, int stream, int chunk) {
-  std::vector<int> group;
-  const WorkerState& state = workers_[worker];
-  const std::size_t max_group =
-      state.on_probation ? 1 : std::min(options_.max_group, state.max_group);
-  change_chunk(stream, chunk, [&](ChunkState& changed) {
-    double expected = 0;
-    const double target = target_s();
-    while (!changed.ready.empty() && group.size() < max_group) {
-      const int job = *changed.ready.begin();
-      const bool suspect = job_state(job).suspect;
-      if (suspect && !group.empty()) break;
-      const std::optional<double> image_s = costs_.expected_s(job, worker);
-      expected += image_s.value_or(target) * static_cast<double>(changed.images);
-      if (!group.empty() && expected > target) break;
-      changed.ready.erase(changed.ready.begin());
-      group.push_back(job);
-      if (suspect) break;
-    }
-  });
-  return group;
-}
-
-double Scheduler::task_limit_s(int worker, const Task& task) const {
-  if (task.chunk == kPreparation) return options_.task_limit_s;
-  const ChunkState& chunk =
-      streams_[static_cast<std::size_t>(task.stream)][static_cast<std::size_t>(task.chunk)];
-  double expected = 0;
-  for (const int job : task.jobs) {
-    expected += costs_.expected_s(job, worker).value_or(0) * static_cast<double>(chunk.images);
-  }
-  return std::max(options_.task_limit_s, kOverrunFactor * expected);
-}
-
-double Scheduler::target_s() const {
-  const double share =
-      num_alive_ > 0 ? costs_.remaining_s() / (2 * static_cast<double>(num_alive_)) : 0;
-  return share == 0 ? options_.tile_target_s
-                    : std::clamp(share, std::min(kMinTileTarget, options_.tile_target_s),
-                                 options_.tile_target_s);
 }
 
 void Scheduler::load_chunk(int worker, int stream, int chunk) {

@@ -8,7 +8,7 @@ jobs=${2:-$(nproc)}
 . scripts/mpi-env.sh
 scripts/fetch-fashion-mnist.sh
 ctest --test-dir "$build" --output-on-failure -j "$jobs" --no-tests=error ${CTEST_FLAGS:-}
-skipped=$(grep -rhoE '^\[  SKIPPED \] [A-Za-z0-9_/]+\.[A-Za-z0-9_/]+' "$build/Testing/Temporary/LastTest.log" | sort -u || true)
+skipped=$(grep -rhoE '^(\[  SKIPPED \] [A-Za-z0-9_/]+\.[A-Za-z0-9_/]+|SKIPPED: .*)' "$build/Testing/Temporary/LastTest.log" | sort -u || true)
 if [ -n "$skipped" ]; then
   printf '\nSkipped (each says why in %s/Testing/Temporary/LastTest.log):\n%s\n' "$build" "$skipped"
 fi

@@ -19,6 +19,9 @@ TileDone failure(const AssignTile& tile, const std::string& why) {
   return {tile.worker, tile.task, std::vector<CellAnswer>(tile.jobs.size(), CellAnswer{0, 0, why})};
 }
 
+// Where nobody but the one that takes over a lost worker's tile may run it.
+constexpr SchedulerOptions kNoRepeats{.heartbeat_timeout_s = 10, .repeat_slow_tiles = false};
+
 TEST(SchedulerTest, PreparesEachJobOnceBeforeItsFirstTile) {
   Scheduler scheduler(matrix(1, 2, 1), {});
   const auto first = only<AssignPreparation>(scheduler.handle(WorkerJoined{1}, 0));
@@ -142,7 +145,7 @@ TEST(SchedulerTest, AJobIsGivenUpWithItsReasonAfterTwoRetriesAndTheRestGoesOn) {
 }
 
 TEST(SchedulerTest, ASilentWorkerIsLostAndItsTaskGoesToAnother) {
-  Scheduler scheduler(matrix(1, 1, 1, true), {.heartbeat_timeout_s = 10});
+  Scheduler scheduler(matrix(1, 1, 1, true), kNoRepeats);
   scheduler.handle(WorkerJoined{1}, 0);
   scheduler.handle(WorkerJoined{2}, 0);
   scheduler.handle(Heartbeat{2}, 9);
@@ -165,7 +168,7 @@ TEST(SchedulerTest, AHangingTaskLosesItsWorkerThoughItsHeartGoesOn) {
 }
 
 TEST(SchedulerTest, TheLateAnswerOfALostWorkerCountsOnce) {
-  Scheduler scheduler(matrix(1, 1, 1, true), {.heartbeat_timeout_s = 10});
+  Scheduler scheduler(matrix(1, 1, 1, true), kNoRepeats);
   const auto tile = only<AssignTile>(scheduler.handle(WorkerJoined{1}, 0)).at(0);
   scheduler.handle(WorkerJoined{2}, 9);
   const auto again = only<AssignTile>(scheduler.handle(Tick{}, 11)).at(0);
@@ -177,7 +180,7 @@ TEST(SchedulerTest, TheLateAnswerOfALostWorkerCountsOnce) {
 }
 
 TEST(SchedulerTest, DifferentAnswersToOneCellAreAContradiction) {
-  Scheduler scheduler(matrix(1, 1, 1, true), {.heartbeat_timeout_s = 10});
+  Scheduler scheduler(matrix(1, 1, 1, true), kNoRepeats);
   const auto tile = only<AssignTile>(scheduler.handle(WorkerJoined{1}, 0)).at(0);
   scheduler.handle(WorkerJoined{2}, 9);
   const auto again = only<AssignTile>(scheduler.handle(Tick{}, 11)).at(0);
@@ -350,6 +353,42 @@ TEST(SchedulerTest, AnIdleWorkerRepeatsTheSlowestTileAndTheFirstAnswerCounts) {
   EXPECT_EQ(only<AcceptCell>(commands).size(), 1U);
   EXPECT_EQ(only<Finished>(commands).size(), 1U);
   EXPECT_TRUE(scheduler.handle(answer(slow), 7).empty());
+}
+
+TEST(SchedulerTest, AFastWorkerRepeatsWhatASlowOneWouldFinishLater) {
+  Scheduler scheduler(matrix(1, 1, 30, true), {});
+  std::map<int, AssignTile> running;
+  std::map<int, double> ends{{1, 0}, {2, 0}};
+  const auto take = [&](const std::vector<Command>& commands, double now) {
+    for (const AssignTile& tile : only<AssignTile>(commands)) {
+      running[tile.worker] = tile;
+      ends[tile.worker] = now + (tile.worker == 1 ? 1 : 20);
+    }
+  };
+  take(scheduler.handle(WorkerJoined{1}, 0), 0);
+  take(scheduler.handle(WorkerJoined{2}, 0), 0);
+  double now = 0;
+  while (!scheduler.finished()) {
+    const int next = ends[1] <= ends[2] ? 1 : 2;
+    now = ends[next];
+    ends[next] = 1e9;
+    ASSERT_LT(now, 100);
+    take(scheduler.handle(answer(running[next], next == 1 ? 1 : 20), now), now);
+    if (!scheduler.finished()) take(scheduler.handle(Tick{}, now), now);
+  }
+  EXPECT_LT(now, 35) << "the slow worker's last tile takes until 40";
+}
+
+TEST(SchedulerTest, OfAChunkTheLongestJobsComeFirst) {
+  Scheduler scheduler(matrix(1, 3, 3, true), {.max_group = 1});
+  std::vector<int> order;
+  auto commands = scheduler.handle(WorkerJoined{1}, 0);
+  for (double now = 1; !scheduler.finished(); now += 1) {
+    const AssignTile tile = only<AssignTile>(commands).at(0);
+    order.push_back(tile.jobs[0]);
+    commands = scheduler.handle(answer(tile, 1 + tile.jobs[0]), now);
+  }
+  EXPECT_EQ(std::vector<int>(order.begin() + 3, order.begin() + 6), (std::vector<int>{2, 1, 0}));
 }
 
 TEST(SchedulerTest, InputOutOfRangeIsRefused) {

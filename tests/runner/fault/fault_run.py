@@ -1,0 +1,346 @@
+#!/usr/bin/env python3
+"""Random faults over many small sweeps: each must end, after resumes, in the undisturbed database.
+
+usage: fault_run.py BUILD MPIRUN [--faults N] [--seed S] [--patience SECONDS] [--keep]
+
+A sweep of two quickstart networks is started under mpirun again and again. Somewhere in the middle
+a fault strikes: kill -9 or SIGSTOP of any process below mpirun (ranks and whatever they have
+started), kill -9 of the whole job, SIGTERM, SIGUSR1, a full disk under the database, a packed
+picture that changes on the disk. Then the same command is given until it ends by itself. Checked
+are counts and digests of every job against the undisturbed run, SQLite's integrity_check, and that
+no image is counted twice. Exits 0, 1 with the seed of the sweep that failed, 77 where it cannot run.
+"""
+import argparse
+import collections
+import os
+import pathlib
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+DISK_KIB = 12288  # of the small disk that a database is put on: its write-ahead log grows to 4 MiB
+
+PHOTOGRAPHS = """{"name": "photographs",
+ "dataset": {"format": "image_folder", "images": "%s/imagenet-sample", "cache": "%s", "chunk": 4,
+  "num_images": 40},
+ "checkpoints": {"efficientnet_lite0": "%s/models/efficientnet-lite0-57934424.pth"},
+ "settings": {"sigma": 12, "calibration_images": 2},
+ "matrix": {"model": "efficientnet_lite0", "bits": "w8a8", "mode": "squant"}}"""
+
+
+class Failed(Exception):
+    pass
+
+
+def processes_below(pid):
+    """Pids of all descendants, parents first."""
+    children = collections.defaultdict(list)
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        try:
+            fields = pathlib.Path("/proc", entry, "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if fields[0] != "Z":
+            children[int(fields[1])].append(int(entry))
+    found, queue = [], [pid]
+    while queue:
+        below = children[queue.pop(0)]
+        found += below
+        queue += below
+    return found
+
+
+def send(pid, number):
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
+class SmallDisk:
+    """A tmpfs that can be filled; root alone may mount one."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        folder.mkdir()
+        options = ["-t", "tmpfs", "-o", f"size={DISK_KIB}k", "tmpfs", str(folder)]
+        self.mounted = subprocess.run(["mount", *options], stderr=subprocess.DEVNULL).returncode == 0
+
+    def fill(self):
+        with open(self.folder / "filler", "wb", buffering=0) as file:
+            try:
+                while file.write(bytes(4096)):
+                    pass
+            except OSError:
+                pass
+
+    def free(self):
+        (self.folder / "filler").unlink(missing_ok=True)
+
+    def close(self):
+        if self.mounted:
+            subprocess.run(["umount", "-l", str(self.folder)], check=False)
+
+
+class Job:
+    """One mpirun with its output in a file."""
+
+    def __init__(self, command, log):
+        self.log = open(log, "ab")
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, cwd=ROOT / "experiments"
+        )
+        self.known = set()
+
+    def below(self):
+        found = processes_below(self.process.pid)
+        self.known.update(found)
+        return found
+
+    def wait(self, seconds):
+        """The exit code; None where it did not end."""
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def kill(self):
+        victims = [self.process.pid, *self.below()]
+        for pid in victims:
+            send(pid, signal.SIGKILL)
+        self.process.wait()
+        for pid in self.known:  # of a rank that was orphaned before
+            if "squant" in command_of(pid):
+                send(pid, signal.SIGKILL)
+        self.log.close()
+
+
+def command_of(pid):
+    try:
+        return pathlib.Path("/proc", str(pid), "cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+class Harness:
+    def __init__(self, options):
+        self.options = options
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="squant-faults-"))
+        self.disk = SmallDisk(self.folder / "disk")
+        self.random = random.Random(options.seed)
+        self.done = collections.Counter()
+        self.num_sweeps = self.num_resumes = self.num_hangs = 0
+        self.sweeps = {"networks": self.networks(), "photographs": self.photographs()}
+        if self.sweeps["photographs"] is None:
+            del self.sweeps["photographs"]
+            print("SKIPPED: damage to packed pictures (SQUANT_TEST_DATA names no photographs)")
+        if not self.disk.mounted:
+            print("SKIPPED: a full disk (no right to mount a tmpfs)")
+        self.expected = {}
+
+    def networks(self):
+        return ["quickstart.json", "--images", "1000", "--set", "dataset.chunk=50", "--where",
+                "bits=float,w8a8,w4a4", "--only", "mode=squant"]
+
+    def photographs(self):
+        data = os.environ.get("SQUANT_TEST_DATA", "")
+        if not data or not pathlib.Path(data, "imagenet-sample").is_dir():
+            return None
+        file = self.folder / "photographs.json"
+        file.write_text(PHOTOGRAPHS % (data, self.folder / "cache", data))
+        return [str(file)]
+
+    def command(self, sweep, database, ranks, recovery):
+        start = [self.options.mpirun, "--oversubscribe", "--bind-to", "none", "-n", str(ranks)]
+        if recovery:
+            start.append("--enable-recovery")
+        program = [str(self.options.build / "bin" / "squant-sweep"), *self.sweeps[sweep]]
+        return start + program + ["--db", str(database), "--threads", "1", "--worker-timeout", "3"]
+
+    # --- what must not depend on what happened
+
+    def facts(self, database):
+        with sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=10) as connection:
+            check = connection.execute("PRAGMA integrity_check").fetchone()[0]
+            if check != "ok":
+                raise Failed(f"integrity_check: {check}")
+            overlap = connection.execute(
+                "SELECT count(*) FROM tile a JOIN tile b ON a.evaluation_id = b.evaluation_id"
+                " AND a.first < b.first AND b.first < a.first + a.count").fetchone()[0]
+            if overlap:
+                raise Failed(f"{overlap} tiles overlap: images would be counted twice")
+            return connection.execute(
+                "SELECT model, bits, mode, num_images, num_top1, num_top5, digest FROM results"
+                " ORDER BY 1, 2, 3").fetchall()
+
+    def undisturbed(self, sweep):
+        if sweep not in self.expected:
+            database = self.folder / f"undisturbed-{sweep}.sqlite"
+            job = Job(self.command(sweep, database, 3, False), self.folder / "undisturbed.log")
+            if job.wait(self.options.patience) not in (0, 1):
+                job.kill()
+                raise Failed(f"the undisturbed run did not end well: {self.folder}/undisturbed.log")
+            self.expected[sweep] = self.facts(database)
+        return self.expected[sweep]
+
+    # --- faults
+
+    def strike(self, kind, job):
+        below = job.below()
+        if not below:
+            return False
+        victim = self.random.choice(below)
+        if kind == "kill -9 of a process":
+            send(victim, signal.SIGKILL)
+        elif kind == "SIGSTOP of a process":
+            send(victim, signal.SIGSTOP)
+            time.sleep(self.random.uniform(0.2, 6))
+            send(victim, signal.SIGCONT)
+        elif kind == "kill -9 of the job":
+            job.kill()
+        elif kind == "SIGTERM":
+            send(job.process.pid, signal.SIGTERM)
+        elif kind == "SIGUSR1":
+            send(job.process.pid, signal.SIGUSR1)
+        elif kind == "full disk":
+            self.disk.fill()
+            time.sleep(self.random.uniform(0.5, 3))
+            if self.random.random() < 0.3:
+                job.kill()
+            self.disk.free()
+        elif kind == "damaged cache":
+            for file in (self.folder / "cache").glob("*.pixels"):
+                self.damage(file)
+        return True
+
+    def damage(self, file):
+        with open(file, "r+b") as pixels:
+            for _ in range(20):
+                pixels.seek(self.random.randrange(os.path.getsize(file)))
+                pixels.write(self.random.randbytes(64))
+
+    def kinds(self, sweep):
+        kinds = ["kill -9 of a process"] * 4 + ["SIGSTOP of a process"] * 3
+        kinds += ["kill -9 of the job"] * 2 + ["SIGTERM", "SIGUSR1"]
+        if sweep == "photographs":
+            return kinds + ["damaged cache"] * 8
+        return kinds + ["full disk"] * (2 if self.disk.mounted else 0)
+
+    def wait_for_work(self, job, database):
+        """Until something is stored, mostly; sometimes the fault comes during start-up. Returns
+        whether the sweep had begun to work."""
+        end = time.time() + (self.random.uniform(0, 2) if self.random.random() < 0.2 else 60)
+        while time.time() < end and job.process.poll() is None:
+            try:
+                with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
+                    if connection.execute("SELECT count(*) FROM tile").fetchone()[0] > 0:
+                        time.sleep(self.random.uniform(0, 0.3))
+                        return True
+            except sqlite3.Error:
+                pass
+            time.sleep(0.02)
+        return False
+
+    def sweep(self, number):
+        sweep = self.random.choice(sorted(self.sweeps))
+        expected = self.undisturbed(sweep)
+        on_disk = sweep == "networks" and self.disk.mounted
+        database = (self.disk.folder if on_disk else self.folder) / f"{number}.sqlite"
+        log = self.folder / f"{number}.log"
+        faults_left = self.random.randint(1, 4)
+        for _ in range(12):
+            recovery = self.random.random() < 0.5
+            job = Job(self.command(sweep, database, self.random.choice([2, 3, 4]), recovery), log)
+            works = True
+            try:
+                if faults_left > 0:
+                    works = self.wait_for_work(job, database)
+                    kind = self.random.choice(self.kinds(sweep))
+                    faults_left -= 1
+                    if job.process.poll() is None and self.strike(kind, job):
+                        self.done[kind] += 1
+                code = job.wait(self.options.patience)
+            finally:
+                job.kill()
+            # A rank that dies in MPI_Init leaves the others there for ever: Open MPI's, not ours.
+            if code is None and not works:
+                self.num_hangs += 1
+            elif code is None:
+                raise Failed(f"did not end within {self.options.patience} s")
+            if code in (0, 1) and faults_left <= 0:
+                found = self.facts(database)
+                if found != expected:
+                    raise Failed(f"other results: {found} instead of {expected}")
+                break
+            if code == 0:
+                faults_left = 0
+            self.num_resumes += 1
+        else:
+            raise Failed("not finished after 12 runs")
+        self.num_sweeps += 1
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            pathlib.Path(str(database) + suffix).unlink(missing_ok=True)
+
+    def run(self):
+        began = time.time()
+        number = 0
+        while sum(self.done.values()) < self.options.faults:
+            number += 1
+            seed = f"{self.options.seed}-{number}"
+            self.random = random.Random(seed)
+            try:
+                self.sweep(number)
+            except Failed as error:
+                print(f"FAILED: sweep {number} of --seed {self.options.seed}: {error}")
+                print((self.folder / f"{number}.log").read_text(errors="replace")[-4000:])
+                return 1
+            print(f"sweep {number}: {sum(self.done.values())} faults so far", flush=True)
+        print(f"{sum(self.done.values())} faults in {self.num_sweeps} sweeps with"
+              f" {self.num_resumes} resumes, {time.time() - began:.0f} s: every database equals the"
+              " undisturbed one")
+        if self.num_hangs:
+            print(f"  {self.num_hangs} times mpirun hung after a fault in its start-up and was killed")
+        for kind, count in sorted(self.done.items()):
+            print(f"  {count:4} {kind}")
+        return 0
+
+    def close(self, keep):
+        self.disk.close()
+        if not keep:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("build", type=pathlib.Path)
+    parser.add_argument("mpirun")
+    parser.add_argument("--faults", type=int, default=200)
+    parser.add_argument("--seed", default=str(random.randrange(10**6)))
+    parser.add_argument("--patience", type=float, default=120)
+    parser.add_argument("--keep", action="store_true", help="leave databases and logs")
+    options = parser.parse_args()
+    options.build = options.build.resolve()
+    if os.geteuid() == 0:
+        os.environ.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
+    os.environ["OMPI_MCA_btl_vader_single_copy_mechanism"] = "none"
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # with the cleaning up
+    print(f"seed {options.seed}", flush=True)
+    harness = Harness(options)
+    code = 1
+    try:
+        code = harness.run()
+    finally:
+        harness.close(options.keep or code != 0)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
