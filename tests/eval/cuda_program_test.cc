@@ -1,0 +1,59 @@
+// The CUDA engine's program, run on the host by the kernels' own code: the bits of the CPU engine.
+#include "eval/cuda/program.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "tests/eval/cuda_host.h"
+#include "tests/eval/quantized_model.h"
+
+namespace squant::eval::cuda {
+namespace {
+
+struct NetworkCase {
+  const char* model;
+  int bits;
+  std::int64_t images;
+  bool tensor_cores;
+};
+
+class CudaProgramTest : public testing::TestWithParam<NetworkCase> {};
+
+TEST_P(CudaProgramTest, GivesTheLogitsOfTheCpuEngine) {
+  const QuantizedModel quantized(model_info(GetParam().model), GetParam().bits);
+  const Shape& shape = quantized.model.info->input;
+  IntegerEngine engine(quantized.model, quantized.weights, quantized.activations);
+  ProgramOptions options;
+  options.max_images = 2;  // the last batch of three images is a partial one
+  options.tensor_cores = GetParam().tensor_cores;
+  HostProgram program(
+      make_program(quantized.model, quantized.weights, quantized.activations, options));
+
+  const std::vector<std::uint8_t> pixels = some_pixels(shape, GetParam().images);
+  EXPECT_EQ(program.run_pixels(pixels.data(), GetParam().images),
+            quantized.run_pixels(engine, pixels, GetParam().images));
+  const std::vector<float> input = calibration_noise(shape.size());
+  EXPECT_EQ(program.run_input(input.data(), 1), quantized.run_input(engine, input));
+}
+
+INSTANTIATE_TEST_SUITE_P(Networks, CudaProgramTest,
+                         testing::Values(NetworkCase{"fmnist_resnet", 8, 3, false},
+                                         NetworkCase{"fmnist_resnet", 4, 3, true},
+                                         NetworkCase{"fmnist_mobilenet", 8, 3, true},
+                                         NetworkCase{"fmnist_mobilenet", 3, 3, false},
+                                         NetworkCase{"resnet18", 8, 1, false},
+                                         NetworkCase{"resnet50", 4, 1, false},
+                                         NetworkCase{"inceptionv3", 6, 1, false},
+                                         NetworkCase{"sqnxt23_w2", 8, 1, false},
+                                         NetworkCase{"shufflenet_g1_w1", 4, 1, false},
+                                         NetworkCase{"efficientnet_lite0", 8, 1, false}),
+                         [](const auto& test) {
+                           return std::string(test.param.model) + "_" +
+                                  std::to_string(test.param.bits) +
+                                  (test.param.tensor_cores ? "_tiles" : "_elements");
+                         });
+
+}  // namespace
+}  // namespace squant::eval::cuda
