@@ -161,6 +161,17 @@ SQ_HOST_DEVICE std::int64_t num_elements(const PixelConvOp& op) {
   return output_elements(op.shape);
 }
 
+// `y`: the channels' sums, added up.
+SQ_HOST_DEVICE void finish_pixel_sum(const PixelConvOp& op, const Memory& memory, float y,
+                                     const WindowPlace& at, std::uint32_t channel,
+                                     std::uint32_t element) {
+  const std::int32_t kind = table_at<std::int32_t>(memory, op.shift_of_row)[at.row];
+  const float* shifts =
+      table_at<float>(memory, op.shifts) +
+      (static_cast<std::int64_t>(kind) * op.shape.out_w + at.column) * op.shape.out_c;
+  finish(op.out, memory, rounded_sum(y, shifts[channel]), channel, element);
+}
+
 SQ_HOST_DEVICE void compute(const PixelConvOp& op, const Memory& memory, std::uint32_t index) {
   const auto outputs = static_cast<std::uint32_t>(op.shape.out_c);
   const std::uint32_t o = index % outputs;
@@ -186,10 +197,7 @@ SQ_HOST_DEVICE void compute(const PixelConvOp& op, const Memory& memory, std::ui
         rounded_product(v, table_at<float>(memory, op.factors)[c * op.shape.out_c + o]);
     y = c == 0 ? part : rounded_sum(y, part);
   }
-  const std::int32_t kind = table_at<std::int32_t>(memory, op.shift_of_row)[at.row];
-  const float* shifts = table_at<float>(memory, op.shifts) +
-                        (static_cast<std::int64_t>(kind) * op.shape.out_w + at.column) * outputs;
-  finish(op.out, memory, rounded_sum(y, shifts[o]), o, index);
+  finish_pixel_sum(op, memory, y, at, o, index);
 }
 
 SQ_HOST_DEVICE std::int64_t num_elements(const FloatConvOp& op) {

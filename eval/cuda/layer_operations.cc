@@ -18,7 +18,7 @@ std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
 }
 
 Outputs with_affine(const LayerSource& source, double input_scale, Tables& tables) {
-  const ChannelAffine affine = sum_affine(source.real, source.weights.scale, input_scale);
+  const ChannelAffine affine = sum_affine(source.real, source.weight_scale, input_scale);
   Outputs out = source.out;
   out.multiplier = tables.add(rounded(affine.multiplier));
   out.addend = tables.add(rounded(affine.addend));
@@ -61,6 +61,25 @@ std::vector<std::int8_t> outputs_last(const SplitWeights& weights, std::int64_t 
     }
   }
   return result;
+}
+
+// [O, C, K] to [C, channel_rows, row_pitch], see PixelConvOp.
+std::vector<std::int8_t> channel_rows(const SplitWeights& weights, const IntConvProblem& problem,
+                                      const PixelConvOp& op) {
+  const std::int64_t channels = problem.input.channels;
+  const std::int64_t kernel = problem.window.kernel_h * problem.window.kernel_w;
+  std::vector<std::int8_t> rows(static_cast<std::size_t>(channels * op.channel_rows * op.row_pitch),
+                                0);
+  for (std::int64_t o = 0; o < problem.output.channels; ++o) {
+    for (std::int64_t c = 0; c < channels; ++c) {
+      for (std::int64_t k = 0; k < kernel; ++k) {
+        rows[static_cast<std::size_t>((c * op.channel_rows + o) * op.row_pitch + k)] =
+            static_cast<std::int8_t>(
+                weights.values[static_cast<std::size_t>((o * channels + c) * kernel + k)]);
+      }
+    }
+  }
+  return rows;
 }
 
 // zero * sum of an output's stored weights.
@@ -136,6 +155,8 @@ Operation code_layer(const LayerSource& source, double input_scale, bool tensor_
   op.groups = narrow(problem.groups);
   op.input = source.input;
   op.is_signed = problem.format.is_signed;
+  op.lowest = problem.format.lo;
+  op.highest = problem.format.hi;
   op.zero = problem.format.zero;
   op.wide_sums = wide_sums;
   op.tap_pitch = narrow(round_up(problem.input.channels / problem.groups, kChunkBytes));
@@ -177,15 +198,15 @@ Operation float_input_layer(const LayerSource& source, Tables& tables) {
   return op;
 }
 
-Operation pixel_layer(const LayerSource& source, const ModelInfo& info, Tables& tables) {
+Operation pixel_layer(const LayerSource& source, const ModelInfo& info, bool tensor_cores,
+                      Tables& tables) {
   const IntConvProblem& problem = source.problem;
   const SplitWeights weights = weights_within(problem, -128, 127);
   PixelConvOp op;
   op.shape = window_shape(problem.window, problem.input, problem.output);
   op.weights = tables.add(outputs_last(weights, problem.output.channels));
   op.weight_zero = add_zero(weights, tables);
-  const PixelConstants constants =
-      pixel_constants(problem, info, source.real, source.weights.scale);
+  const PixelConstants constants = pixel_constants(problem, info, source.real, source.weight_scale);
   op.factors = tables.add(constants.factors);
   std::vector<float> shifts;
   for (const std::vector<float>& row : constants.shifts) {
@@ -194,6 +215,10 @@ Operation pixel_layer(const LayerSource& source, const ModelInfo& info, Tables& 
   op.shifts = tables.add(shifts);
   op.shift_of_row = tables.add(
       std::vector<std::int32_t>(constants.shift_of_row.begin(), constants.shift_of_row.end()));
+  op.tensor_cores = tensor_cores;
+  op.row_pitch = narrow(round_up(problem.window.kernel_h * problem.window.kernel_w, kTileDepth));
+  op.channel_rows = narrow(round_up(problem.output.channels, kTileOutputs));
+  op.tile_weights = tables.add(channel_rows(weights, problem, op));
   op.out = source.out;
   return op;
 }

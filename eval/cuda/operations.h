@@ -51,8 +51,9 @@ struct WindowShape {
 struct ConvOp {
   WindowShape shape;
   std::int32_t groups = 1;
-  std::int64_t input = -1;  // codes
-  bool is_signed = false;   // int8, else uint8
+  std::int64_t input = -1;                 // codes
+  bool is_signed = false;                  // int8, else uint8
+  std::int32_t lowest = 0, highest = 255;  // stored bytes
   std::int32_t zero = 0;
   // int8 [groups, group_rows, row_pitch]: a row is one output channel, tap by tap (row-major),
   // tap_pitch input channels each; what is beyond outputs, taps and channels is 0.
@@ -85,7 +86,12 @@ struct PixelConvOp {
   std::int64_t factors = -1;       // float [C, O]
   std::int64_t shifts = -1;        // float [kinds of rows, OW, O]
   std::int64_t shift_of_row = -1;  // int32 [OH]
-  Outputs out;                     // no affine step
+
+  bool tensor_cores = false;  // computed in tiles (pixel_tile.h)
+  // int8 [C, channel_rows, row_pitch]: a row is one output channel's taps; the rest is 0.
+  std::int64_t tile_weights = -1;
+  std::int32_t channel_rows = 0, row_pitch = 0;
+  Outputs out;  // no affine step
 };
 
 // The first layer on float32 values, summed in double over the taps in the order row, column,

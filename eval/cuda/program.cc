@@ -59,9 +59,14 @@ class ProgramBuilder {
     return arena_.offsets[static_cast<std::size_t>(value)] * program_.capacity;
   }
 
-  void add(Operation operation) {
-    program_.on_pixels.push_back(operation);
-    program_.on_input.push_back(std::move(operation));
+  void add(Operation operation, int layer = -1) {
+    program_.steps.push_back({std::move(operation), true, true, layer});
+  }
+  void add_on_pixels(Operation operation, int layer = -1) {
+    program_.steps.push_back({std::move(operation), true, false, layer});
+  }
+  void add_on_input(Operation operation, int layer = -1) {
+    program_.steps.push_back({std::move(operation), false, true, layer});
   }
 
   Outputs outputs_of(const Step& step) {
@@ -87,7 +92,7 @@ class ProgramBuilder {
     last.channels = static_cast<std::int32_t>(shape.channels);
     last.positions = shape.height * shape.width;
     last.output = tensor(plan_.input);
-    program_.on_input.push_back(last);
+    add_on_input(last);
     if (!needs_float_pixels()) {
       return;
     }
@@ -100,7 +105,7 @@ class ProgramBuilder {
     }
     normalize.table = tables_.add(table);
     normalize.output = last.output;
-    program_.on_pixels.push_back(normalize);
+    add_on_pixels(normalize);
   }
 
   // As the CPU's engine: a grouped first layer, or one behind another step, reads float32.
@@ -134,7 +139,7 @@ class ProgramBuilder {
   void add_layer(const Step& step) {
     const QuantizedLayer& layer = weights_.layers[static_cast<std::size_t>(step.layer)];
     const IntConvProblem problem = conv_problem(model_, step, layer);
-    LayerSource source{problem, layer, real_affine(model_, step), outputs_of(step),
+    LayerSource source{problem, layer.scale, real_affine(model_, step), outputs_of(step),
                        tensor(step.inputs[0])};
     Operation operation;
     double bound = 0;
@@ -144,17 +149,16 @@ class ProgramBuilder {
       source.problem.format = code_format(forms_.affines[form]);
       bound = exact_sum_bound(source.problem);
       operation = code_layer(source, forms_.affines[form].scale, options_.tensor_cores, tables_);
-      add(operation);
-    } else {
+      add(operation, step.layer);
+    } else if (!pixels_into(step)) {
       operation = float_input_layer(source, tables_);
-      program_.on_input.push_back(operation);
-      if (pixels_into(step)) {
-        bound = exact_sum_bound(problem);
-        operation = pixel_layer(source, *model_.info, tables_);
-      }
-      program_.on_pixels.push_back(operation);
+      add(operation, step.layer);
+    } else {
+      add_on_input(float_input_layer(source, tables_), step.layer);
+      bound = exact_sum_bound(problem);
+      operation = pixel_layer(source, *model_.info, options_.tensor_cores, tables_);
+      add_on_pixels(operation, step.layer);
     }
-    program_.layer_names.push_back(layer.name);
     program_.layers.push_back({operation_kernel(operation), bound});
   }
 
@@ -300,7 +304,7 @@ std::string operation_kernel(const Operation& operation) {
     return "depthwise";
   }
   if (std::holds_alternative<PixelConvOp>(operation)) {
-    return "pixels";
+    return std::get<PixelConvOp>(operation).tensor_cores ? "mma" : "loops";
   }
   return std::holds_alternative<FloatConvOp>(operation) ? "float64" : "";
 }

@@ -23,25 +23,31 @@ struct ProgramOptions {
   bool tensor_cores = true;
 };
 
+// An operation, and whether the network runs it on pixels, on float32 input, or on both.
+struct ProgramStep {
+  Operation operation;
+  bool on_pixels = true;
+  bool on_input = true;
+  int layer = -1;  // in layer order; -1: no layer
+};
+
 struct Program {
   std::vector<std::byte> constants;  // Memory::constants
   std::int64_t capacity = 1;         // images of a batch, at most
   std::int64_t arena_bytes = 0;      // of Memory::arena, for `capacity` images
-  // In order. Both leave the logits, float [n, num_classes], at `logits`.
-  std::vector<Operation> on_pixels, on_input;
-  std::int64_t logits = -1;
+  std::vector<ProgramStep> steps;    // in order
+  std::int64_t logits = -1;          // float tensor [n, num_classes]
   std::int64_t num_classes = 0;
   Shape input;
-  std::vector<std::string> layer_names;   // as for the next two: in layer order
-  std::vector<IntegerLayerFacts> layers;  // what computes them on pixels
+  std::vector<IntegerLayerFacts> layers;  // what computes each layer on pixels
 };
 
 // Throws std::invalid_argument as IntegerEngine does.
 Program make_program(const Model& model, const QuantizedWeights& weights,
                      const ActivationSettings& activations, const ProgramOptions& options = {});
 
-// What computes an operation's sums: "mma" (8-bit tensor cores), "depthwise", "pixels", "float64",
-// "loops"; empty for an operation without weights.
+// What computes an operation's sums: "mma" (8-bit tensor cores), "depthwise", "float64", "loops";
+// empty for an operation without weights.
 std::string operation_kernel(const Operation& operation);
 
 }  // namespace squant::eval::cuda

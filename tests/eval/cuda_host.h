@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "eval/cuda/conv_tile.h"
+#include "eval/cuda/pixel_tile.h"
 #include "eval/cuda/program.h"
 #include "eval/engine/scratch.h"
 
@@ -25,7 +26,7 @@ class HostBlock {
   std::barrier<> barrier_;
 };
 
-// A warp of conv_tile.h by one host thread. Written from the PTX ISA: ldmatrix.m8n8.x4.b16, and
+// A warp of tile_product.h by one host thread. Written from the PTX ISA: ldmatrix.m8n8.x4.b16, and
 // mma.m16n8k32 on 8-bit integers. Copies happen as late as the ISA allows, when they are waited
 // for: a tile that reads too early sees what was there before.
 class HostWarp {
@@ -126,22 +127,22 @@ class HostWarp {
   bool misaligned_ = false;
 };
 
-// Every tile of a convolution, the four warps of a block in four threads. Returns whether all
-// copies were aligned.
-template <bool kSigned, bool kInputSums>
-bool run_tiles_as(const ConvOp& op, const Memory& memory, std::int64_t n) {
+// Calls tile(warp, place, shared memory) for every tile, the four warps of a block in four threads.
+// Returns whether all copies were aligned.
+template <class Tile>
+bool run_blocks(std::uint32_t positions, std::uint32_t outputs, std::uint32_t groups,
+                const Tile& tile) {
   HostBlock block(kWarps);
   AlignedBuffer shared(kSharedBytes);
   std::array<bool, kWarps> aligned{};
   const auto work = [&](int index) {
     HostWarp warp(block, index);
-    for (std::uint32_t group = 0; group < static_cast<std::uint32_t>(op.groups); ++group) {
-      for (std::uint32_t outputs = 0; outputs < output_tiles(op); ++outputs) {
-        for (std::uint32_t positions = 0; positions < position_tiles(op, n); ++positions) {
+    TilePlace place{};
+    for (place.group = 0; place.group < groups; ++place.group) {
+      for (place.outputs = 0; place.outputs < outputs; ++place.outputs) {
+        for (place.positions = 0; place.positions < positions; ++place.positions) {
           block.sync();  // the block before is done with the shared memory
-          ConvTile<HostWarp, kSigned, kInputSums>(op, memory, n, {positions, outputs, group}, warp,
-                                                  reinterpret_cast<unsigned char*>(shared.data()))
-              .run();
+          tile(warp, place, reinterpret_cast<unsigned char*>(shared.data()));
         }
       }
     }
@@ -153,6 +154,16 @@ bool run_tiles_as(const ConvOp& op, const Memory& memory, std::int64_t n) {
   return aligned == std::array<bool, kWarps>{true, true, true, true};
 }
 
+template <bool kSigned, bool kInputSums>
+bool run_tiles_as(const ConvOp& op, const Memory& memory, std::int64_t n) {
+  return run_blocks(
+      position_tiles(op.shape, n), output_tiles(op.group_rows),
+      static_cast<std::uint32_t>(op.groups),
+      [&](HostWarp& warp, const TilePlace& place, unsigned char* shared) {
+        ConvTile<HostWarp, kSigned, kInputSums>(op, memory, n, place, warp, shared).run();
+      });
+}
+
 inline bool run_tiles(const ConvOp& op, const Memory& memory, std::int64_t n) {
   const bool sums = op.weight_zero >= 0;
   if (op.is_signed) {
@@ -161,6 +172,19 @@ inline bool run_tiles(const ConvOp& op, const Memory& memory, std::int64_t n) {
   }
   return sums ? run_tiles_as<false, true>(op, memory, n)
               : run_tiles_as<false, false>(op, memory, n);
+}
+
+template <bool kInputSums>
+bool run_tiles_as(const PixelConvOp& op, const Memory& memory, std::int64_t n) {
+  return run_blocks(position_tiles(op.shape, n), output_tiles(op.channel_rows), 1,
+                    [&](HostWarp& warp, const TilePlace& place, unsigned char* shared) {
+                      PixelTile<HostWarp, kInputSums>(op, memory, n, place, warp, shared).run();
+                    });
+}
+
+inline bool run_tiles(const PixelConvOp& op, const Memory& memory, std::int64_t n) {
+  return op.weight_zero >= 0 ? run_tiles_as<true>(op, memory, n)
+                             : run_tiles_as<false>(op, memory, n);
 }
 
 template <class Op>
@@ -181,17 +205,8 @@ class HostProgram {
     std::memset(arena_.data(), 0xFF, arena_.size());
   }
 
-  const Program& program() const { return program_; }
-  std::vector<float> run_pixels(const std::uint8_t* pixels, std::int64_t n) {
-    return run(program_.on_pixels, pixels, nullptr, n);
-  }
-  std::vector<float> run_input(const float* input, std::int64_t n) {
-    return run(program_.on_input, nullptr, input, n);
-  }
-
- private:
-  std::vector<float> run(const std::vector<Operation>& operations, const std::uint8_t* pixels,
-                         const float* input, std::int64_t n) {
+  // One of `pixels` and `input` is null.
+  std::vector<float> run(const std::uint8_t* pixels, const float* input, std::int64_t n) {
     std::vector<float> logits;
     for (std::int64_t begin = 0; begin < n; begin += program_.capacity) {
       const std::int64_t count = std::min(program_.capacity, n - begin);
@@ -199,20 +214,27 @@ class HostProgram {
                           reinterpret_cast<unsigned char*>(arena_.data()),
                           pixels == nullptr ? nullptr : pixels + begin * program_.input.size(),
                           input == nullptr ? nullptr : input + begin * program_.input.size()};
-      for (const Operation& operation : operations) {
-        std::visit([&](const auto& op) { run_one(op, memory, count); }, operation);
+      for (const ProgramStep& step : program_.steps) {
+        if (pixels != nullptr ? step.on_pixels : step.on_input) {
+          std::visit([&](const auto& op) { run_one(op, memory, count); }, step.operation);
+        }
       }
       const auto* from = tensor_at<float>(memory, program_.logits);
       logits.insert(logits.end(), from, from + count * program_.num_classes);
     }
     return logits;
   }
+
+ private:
   template <class Op>
   static void run_one(const Op& op, const Memory& memory, std::int64_t n) {
+    if constexpr (requires { op.tensor_cores; }) {
+      if (op.tensor_cores) {
+        run_tiles(op, memory, n);
+        return;
+      }
+    }
     run_elements(op, memory, n);
-  }
-  static void run_one(const ConvOp& op, const Memory& memory, std::int64_t n) {
-    op.tensor_cores ? static_cast<void>(run_tiles(op, memory, n)) : run_elements(op, memory, n);
   }
 
   Program program_;

@@ -1,6 +1,7 @@
 // The CUDA engine's program, run on the host by the kernels' own code: the bits of the CPU engine.
 #include "eval/cuda/program.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <string>
@@ -32,10 +33,10 @@ TEST_P(CudaProgramTest, GivesTheLogitsOfTheCpuEngine) {
       make_program(quantized.model, quantized.weights, quantized.activations, options));
 
   const std::vector<std::uint8_t> pixels = some_pixels(shape, GetParam().images);
-  EXPECT_EQ(program.run_pixels(pixels.data(), GetParam().images),
+  EXPECT_EQ(program.run(pixels.data(), nullptr, GetParam().images),
             quantized.run_pixels(engine, pixels, GetParam().images));
   const std::vector<float> input = calibration_noise(shape.size());
-  EXPECT_EQ(program.run_input(input.data(), 1), quantized.run_input(engine, input));
+  EXPECT_EQ(program.run(nullptr, input.data(), 1), quantized.run_input(engine, input));
 }
 
 INSTANTIATE_TEST_SUITE_P(Networks, CudaProgramTest,
@@ -54,6 +55,26 @@ INSTANTIATE_TEST_SUITE_P(Networks, CudaProgramTest,
                                   std::to_string(test.param.bits) +
                                   (test.param.tensor_cores ? "_tiles" : "_elements");
                          });
+
+// Loops are right and slow: no known network needs them on pixels.
+TEST(CudaProgramLayersTest, EveryLayerOfEveryNetworkHasAFastKernel) {
+  for (const ModelInfo& info : all_models()) {
+    const Model model{&info, info.build(), generated_state_dict(info.build())};
+    for (const int bits : {8, 4}) {
+      const QuantizedWeights weights = quantize_weights(model, {.bits = bits});
+      ActivationSettings activations;
+      activations.bits = bits;
+      activations.ranges.assign(weights.layers.size(), {0, 4});
+      const Program program = make_program(model, weights, activations);
+      ASSERT_EQ(program.layers.size(), weights.layers.size());
+      for (std::size_t i = 0; i < program.layers.size(); ++i) {
+        EXPECT_THAT(program.layers[i].kernel, testing::AnyOf("mma", "depthwise"))
+            << info.name << ", layer " << weights.layers[i].name << " at " << bits << " bits";
+        EXPECT_GT(program.layers[i].sum_bound, 0);
+      }
+    }
+  }
+}
 
 }  // namespace
 }  // namespace squant::eval::cuda
