@@ -27,7 +27,7 @@ bench: all
 	@$(BUILD)/bin/squant-bench quantize && $(BUILD)/bin/squant-bench evaluate
 
 format:
-	@git ls-files '*.h' '*.cc' '*.cu' | xargs clang-format -i
+	@git ls-files '*.h' '*.cc' '*.cu' '*.cuh' | xargs clang-format -i
 
 tidy: all
 	@git ls-files '*.cc' | grep -v '^tests/' | xargs -P $(JOBS) -n 1 clang-tidy -p $(BUILD) --quiet

@@ -4,6 +4,7 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "eval/cuda/cuda_device.h"
 #include "runner/provenance.h"
 
 namespace squant::runner {
@@ -116,10 +117,12 @@ ParsedOptions parse_options(const std::vector<std::string>& arguments) {
 }
 
 std::string resolve_device(const std::string& device) {
-  if (device == "auto" || device == "cpu") return "cpu";
-  throw std::invalid_argument(
-      "--device " + device +
-      ": this build has no engine for it; it evaluates on the CPU (--device cpu)");
+  if (device == "cpu") return "cpu";
+  std::string why_not;
+  if (eval::cuda_usable(&why_not)) return "cuda";
+  if (device == "auto") return "cpu";
+  throw std::invalid_argument("--device " + device + ": " + why_not +
+                              " (--device cpu evaluates on the CPU)");
 }
 
 }  // namespace squant::runner

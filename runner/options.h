@@ -41,8 +41,8 @@ struct ParsedOptions {
 // arguments[0] is the program. Never throws and prints nothing.
 ParsedOptions parse_options(const std::vector<std::string>& arguments);
 
-// "auto" and "cpu" give "cpu". Throws std::invalid_argument for a device that this program cannot
-// compute on.
+// "cpu" or "cuda": "auto" is the GPU where there is one. Throws std::invalid_argument for "cuda"
+// where there is none, with the reason.
 std::string resolve_device(const std::string& device);
 
 }  // namespace squant::runner

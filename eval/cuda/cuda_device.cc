@@ -143,6 +143,17 @@ cudaDeviceProp current_properties() {
   return properties;
 }
 
+// Why the engine cannot run there; empty: it can.
+std::string unsupported(const cudaDeviceProp& properties) {
+  constexpr int kOldestMajor = 8;  // 8-bit tensor cores, asynchronous copies
+  if (properties.major >= kOldestMajor) {
+    return "";
+  }
+  return std::string(properties.name) + " has compute capability " +
+         std::to_string(properties.major) + "." + std::to_string(properties.minor) +
+         ", 8.0 is the oldest that is supported";
+}
+
 // "GPU-" and the bytes in hexadecimal, in groups of 4, 2, 2, 2 and 6.
 std::string uuid_text(const cudaUUID_t& uuid) {
   std::string text = "GPU";
@@ -199,14 +210,16 @@ bool cuda_usable(std::string* why_not) {
   if (!quant::cuda_available(why_not)) {
     return false;
   }
-  const cudaDeviceProp properties = current_properties();
-  constexpr int kOldestMajor = 8;  // 8-bit tensor cores, asynchronous copies
-  if (properties.major < kOldestMajor && why_not != nullptr) {
-    *why_not = std::string(properties.name) + " has compute capability " +
-               std::to_string(properties.major) + "." + std::to_string(properties.minor) +
-               ", 8.0 is the oldest that is supported";
+  std::string reason;
+  try {
+    reason = unsupported(current_properties());
+  } catch (const quant::CudaError& error) {
+    reason = error.what();
   }
-  return properties.major >= kOldestMajor;
+  if (!reason.empty() && why_not != nullptr) {
+    *why_not = reason;
+  }
+  return reason.empty();
 }
 
 CudaFacts cuda_facts() {

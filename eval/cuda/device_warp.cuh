@@ -42,6 +42,7 @@ class DeviceWarp {
     asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
   }
   __device__ __forceinline__ void sync() const { __syncthreads(); }
+  __device__ __forceinline__ void converge() const { __syncwarp(); }
 
   __device__ __forceinline__ void load_matrices(PerLane<FragmentA>& registers,
                                                 const PerLane<const unsigned char*>& rows) const {

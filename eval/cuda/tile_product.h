@@ -12,6 +12,7 @@
 //   copy16/copy4(lane, to, from)   starts a copy from global to shared memory
 //   commit(), wait<N>()       closes a group of copies; waits for all but the last N groups
 //   sync()                    barrier of the block, orders shared memory
+//   converge()                brings lanes that branched apart back together
 //   load_matrices(registers, rows)   ldmatrix.x4: four 8 x 16 byte matrices
 //   multiply<kSigned>(sums, a, b)    mma.m16n8k32: sums += a (u8 or s8) * b (s8)
 // The fragment layouts that lanes rely on are those of the PTX ISA, "Matrix Fragments for
@@ -179,6 +180,7 @@ class TileProduct {
   SQ_TILE void multiply(int stage) {
     const unsigned char* const input = shared_ + stage * kStageBytes;
     const unsigned char* const weights = input + kInputBytes;
+    warp_.converge();  // lanes copy by different branches, and multiply together
     SQ_UNROLL
     for (int half = 0; half < kTileDepth / 32; ++half) {
       PerLane<FragmentA> a[kHeight];

@@ -65,6 +65,7 @@ class HostWarp {
     }
   }
   void sync() { block_.sync(); }
+  void converge() const {}
   bool misaligned() const { return misaligned_; }
 
   // Lanes 8 j to 8 j + 7 name the rows of matrix j; lane l gets the 32 bits of its row l / 4 that
