@@ -25,6 +25,7 @@ const Case kTileCases[] = {
     {"groups_of_chunks", {96, 8, 8}, 210, Window::square(3, 1, 1), 3, unsigned_format(8), -128, 127, {1, -100}},
     {"groups_of_five", {15, 8, 8}, 9, Window::square(3, 1, 1), 3, signed_format(4), -8, 7},
     {"single_position", {2048, 1, 1}, 100, Window::square(1), 1, unsigned_format(8), -128, 127, {100}},
+    {"constant_channel", {64, 3, 3}, 4, Window::square(3, 1, 1), 1, unsigned_format(8), -128, -128, {1.275e10F, 0}},
     {"beyond_32_bits", {70000, 1, 1}, 2, Window::square(1), 1, unsigned_format(8), 127, 127, {0}, true},
 };
 // clang-format on
