@@ -139,9 +139,9 @@ class TileProduct {
     return kInputSums ? input_sums_[m][lane].r[i] : 0;
   }
 
-  // Brings values from their lanes into rows: value(m, n, lane, i) and row_value(m, lane, i) are
-  // given out as f(lane, row, column, value, row_value), neighbouring lanes with neighbouring
-  // columns, for the rows of the warp below `rows`.
+  // Brings values of 4 bytes from their lanes into rows: calls f(row, column, value(m, n, lane, i),
+  // row_value(m, lane, i)) for the warp's first `rows` rows, neighbouring lanes with neighbouring
+  // columns.
   template <class T, class Value, class RowValue, class F>
   SQ_TILE void for_each_in_rows(int rows, const Value& value, const RowValue& row_value,
                                 const F& f) {
