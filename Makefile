@@ -35,7 +35,7 @@ test-slurm: all
 	@tests/runner/cluster/slurm_test.sh $(BUILD)
 
 format:
-	@git ls-files '*.h' '*.cc' '*.cu' | xargs clang-format -i
+	@git ls-files '*.h' '*.cc' '*.cu' '*.cuh' | xargs clang-format -i
 
 tidy: all
 	@git ls-files '*.cc' | grep -v '^tests/' | xargs -P $(JOBS) -n 1 clang-tidy -p $(BUILD) --quiet

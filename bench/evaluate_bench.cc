@@ -1,5 +1,6 @@
 // Images per second of the engines on generated weights, side by side in one run: float, simulated
-// (fake quantization) and integer take turns on the same images with the same threads.
+// (fake quantization) and integer take turns on the same images with the same threads, and, where
+// there is one, the GPU, from and to host memory.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
@@ -14,6 +15,7 @@
 
 #include "bench/bench.h"
 #include "eval/batch_size.h"
+#include "eval/cuda/cuda_device.h"
 #include "eval/engine/engine.h"
 #include "eval/engine/integer_engine.h"
 
@@ -63,9 +65,9 @@ void pass(Contender& contender, const eval::ModelInfo& info,
   contender.processor_s = std::min(contender.processor_s, processor_seconds() - processor);
 }
 
-std::string kernels_of(const eval::IntegerEngine& engine) {
+std::string kernels_of(const std::vector<eval::IntegerLayerFacts>& layers) {
   std::map<std::string, int> counts;
-  for (const eval::IntegerLayerFacts& layer : engine.layer_facts()) {
+  for (const eval::IntegerLayerFacts& layer : layers) {
     ++counts[layer.kernel];
   }
   std::string text;
@@ -90,6 +92,8 @@ std::vector<Contender> make_contenders(const eval::ModelInfo& info, const Option
       options.batch > 0 ? options.batch : eval::default_batch_size(info, false);
   const std::int64_t exact_batch =
       options.batch > 0 ? options.batch : eval::default_batch_size(info, true);
+  const std::shared_ptr<eval::CudaDevice> device =
+      eval::cuda_usable() ? eval::open_cuda_device() : nullptr;
   std::vector<Contender> contenders;
   contenders.push_back({"float", eval::make_float_engine(model, nullptr, {}), float_batch, ""});
   for (const int bits : options.bits) {
@@ -103,8 +107,13 @@ std::vector<Contender> make_contenders(const eval::ModelInfo& info, const Option
                           float_batch, ""});
     auto integer = std::make_unique<eval::IntegerEngine>(
         model, weights, activations, eval::IntegerOptions{parse_kernel(options.kernel)});
-    std::string kernels = kernels_of(*integer);
+    std::string kernels = kernels_of(integer->layer_facts());
     contenders.push_back({"integer" + name, std::move(integer), exact_batch, std::move(kernels)});
+    if (device != nullptr) {
+      auto engine = device->make_engine(model, weights, activations);
+      kernels = kernels_of(engine->layer_facts());
+      contenders.push_back({"gpu" + name, std::move(engine), exact_batch, std::move(kernels)});
+    }
   }
   return contenders;
 }

@@ -14,6 +14,7 @@
 
 #include "eval/batch_size.h"
 #include "eval/checkpoint/checkpoint.h"
+#include "eval/cuda/cuda_device.h"
 #include "eval/engine/calibration.h"
 #include "eval/engine/engine.h"
 #include "eval/engine/integer_engine.h"
@@ -149,7 +150,7 @@ std::int64_t weight_bytes(const Model& model) {
 
 std::pair<std::shared_ptr<PreparedEngine>, std::int64_t> build_engine(
     const Job& job, const Model& model, const QuantizedWeights* weights,
-    std::vector<quant::ActivationRange> ranges) {
+    std::vector<quant::ActivationRange> ranges, CudaDevice* device) {
   auto result = std::make_shared<PreparedEngine>();
   ActivationSettings activations;
   activations.bits = job.activation_bits;
@@ -159,11 +160,16 @@ std::pair<std::shared_ptr<PreparedEngine>, std::int64_t> build_engine(
     result->engine = make_float_engine(model, weights, activations);
     return {result, weight_bytes(model)};
   }
-  auto engine = std::make_unique<IntegerEngine>(model, *weights, activations);
-  const std::int64_t bytes = engine->memory_bytes();
-  result->layers = engine->layer_facts();
-  result->engine = std::move(engine);
-  return {result, bytes};
+  const auto prepared = [&](auto engine) {
+    const std::int64_t bytes = engine->memory_bytes();
+    result->layers = engine->layer_facts();
+    result->engine = std::move(engine);
+    return std::pair{result, bytes};
+  };
+  if (device != nullptr) {
+    return prepared(device->make_engine(model, *weights, activations));
+  }
+  return prepared(std::make_unique<IntegerEngine>(model, *weights, activations));
 }
 
 // The letter of an image in TileCounts::outcomes. Of equal logits the lower class wins; a label
@@ -208,6 +214,7 @@ std::string dataset_key(const DatasetSpec& spec) {
 struct Evaluator::Impl {
   explicit Impl(const EvaluatorOptions& from)
       : options(from),
+        device(from.device == "cuda" ? open_cuda_device() : nullptr),
         models(from.memory_budget / 4),
         engines(from.memory_budget - from.memory_budget / 4) {}
 
@@ -247,7 +254,7 @@ struct Evaluator::Impl {
   std::shared_ptr<PreparedEngine> insert(const std::string& key, const Job& job, const Model& of,
                                          const QuantizedWeights* weights,
                                          const std::vector<quant::ActivationRange>& ranges) {
-    auto [built, bytes] = build_engine(job, of, weights, ranges);
+    auto [built, bytes] = build_engine(job, of, weights, ranges, device.get());
     engines.insert(key, built, bytes);
     return built;
   }
@@ -332,6 +339,7 @@ struct Evaluator::Impl {
   }
 
   EvaluatorOptions options;
+  std::shared_ptr<CudaDevice> device;  // null: the CPU
   LeastRecentlyUsed<const Model> models;
   LeastRecentlyUsed<PreparedEngine> engines;
 
@@ -342,9 +350,9 @@ struct Evaluator::Impl {
 };
 
 Evaluator::Evaluator(const EvaluatorOptions& options) {
-  if (options.device != "cpu") {
+  if (options.device != "cpu" && options.device != "cuda") {
     throw std::invalid_argument("evaluator: unknown device \"" + options.device +
-                                "\"; known are: cpu");
+                                "\"; known are: cpu, cuda");
   }
   impl_ = std::make_unique<Impl>(options);
   set_engine_threads(options.num_threads);
@@ -439,6 +447,9 @@ Evaluator::Tile Evaluator::run_tile(const DatasetSpec& dataset, std::int64_t fir
 }
 
 std::string Evaluator::device_name() const {
+  if (impl_->device != nullptr) {
+    return impl_->device->name();
+  }
   std::ifstream file("/proc/cpuinfo");
   std::string line;
   while (std::getline(file, line)) {

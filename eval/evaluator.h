@@ -50,7 +50,8 @@ struct LayerFacts {
   quant::ActivationRange input_range;           // 0, 0: not quantized
   std::optional<quant::Saturation> saturation;  // of calibration's inputs; empty: not quantized
   double sum_bound = 0;  // max over channels of sum |w| * max |x|: integer sums stay below it
-  std::string kernel;    // which convolution computes it: "int8", "float32", "float64", "float"
+  std::string kernel;  // which convolution computes it: "int8", "float32", "float64", "float"; on a
+                       // GPU "mma", "depthwise", "loops"
 };
 
 struct Preparation {
@@ -91,9 +92,9 @@ struct TileCounts {
 };
 
 struct EvaluatorOptions {
-  std::string device = "cpu";
-  int num_threads = 0;  // 0: one per allowed core
-  int batch_size = 0;   // 0: chosen by the program; does not change exact results
+  std::string device = "cpu";  // or "cuda": integer engines run on the GPU, the others on the CPU
+  int num_threads = 0;         // 0: one per allowed core
+  int batch_size = 0;          // 0: chosen by the program; does not change exact results
   int quantize_repeats = 3;
   std::int64_t memory_budget = std::int64_t{2} << 30;  // bytes for prepared jobs kept between tiles
 };
@@ -101,6 +102,7 @@ struct EvaluatorOptions {
 // Per worker. Keeps checkpoints, prepared jobs and the last chunk between calls. Not thread-safe.
 class Evaluator {
  public:
+  // Throws std::invalid_argument for a device that is not there.
   explicit Evaluator(const EvaluatorOptions& options);
   ~Evaluator();
 
@@ -128,7 +130,7 @@ class Evaluator {
   Tile run_tile(const DatasetSpec& dataset, std::int64_t first, std::int64_t count,
                 const std::vector<TileJob>& jobs, const std::function<void(std::size_t)>& progress);
 
-  std::string device_name() const;  // e.g. the CPU's model name
+  std::string device_name() const;  // the GPU's name, or the CPU's model name
 
  private:
   struct Impl;

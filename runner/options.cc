@@ -4,6 +4,7 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "eval/cuda/cuda_device.h"
 #include "runner/collective/choose.h"
 #include "runner/provenance.h"
 #include "tools/cli/manual.h"
@@ -138,10 +139,12 @@ ParsedOptions parse_options(const std::vector<std::string>& arguments) {
 }
 
 std::string resolve_device(const std::string& device) {
-  if (device == "auto" || device == "cpu") return "cpu";
-  throw std::invalid_argument(
-      "--device " + device +
-      ": this build has no engine for it; it evaluates on the CPU (--device cpu)");
+  // "auto" takes no GPU before the GPU engine has been proven on one (docs/gpu.md).
+  if (device == "cpu" || device == "auto") return "cpu";
+  std::string why_not;
+  if (eval::cuda_usable(&why_not)) return "cuda";
+  throw std::invalid_argument("--device " + device + ": " + why_not +
+                              " (--device cpu evaluates on the CPU)");
 }
 
 void check_broadcast(const Options& options) {

@@ -44,8 +44,8 @@ struct ParsedOptions {
 // arguments[0] is the program. Never throws and prints nothing.
 ParsedOptions parse_options(const std::vector<std::string>& arguments);
 
-// "auto" and "cpu" give "cpu". Throws std::invalid_argument for a device that this program cannot
-// compute on.
+// "cpu" or "cuda"; "auto" is the CPU. Throws std::invalid_argument for "cuda" where there is no GPU,
+// with the reason.
 std::string resolve_device(const std::string& device);
 
 // Why no worker of this program uses NCCL; empty: they can.

@@ -11,6 +11,7 @@
 #include <ctime>
 #include <fstream>
 
+#include "eval/cuda/cuda_device.h"
 #include "eval/evaluator.h"
 #include "results/store.h"
 
@@ -136,7 +137,14 @@ Hello hello_of_this_process(const std::string& device, int num_threads, const st
   hello.host = host_name();
   hello.pid = static_cast<int>(getpid());
   hello.device = device;
-  hello.device_name = cpu_name();
+  if (device == "cuda") {
+    const eval::CudaFacts facts = eval::cuda_facts();
+    hello.device_name = facts.name;
+    hello.device_uuid = facts.uuid;
+    hello.driver = facts.driver;
+  } else {
+    hello.device_name = cpu_name();
+  }
   hello.num_threads = num_threads;
   hello.note = note;
   return hello;

@@ -1,30 +1,11 @@
 #include "eval/engine/epilogue.h"
 
 #include <algorithm>
-#include <bit>
 
 #include "eval/engine/target_clones.h"
 
 namespace squant::eval {
 namespace {
-
-// Adding 1.5 * 2^23 to |t| < 2^22 leaves no fraction bits: the sum is t rounded half to even, its
-// low bits the integer.
-constexpr float kRounder = 12582912.0F;
-constexpr std::int32_t kRounderBits = 0x4B400000;
-
-[[gnu::always_inline]] inline float clamp(float y, float lo, float hi) {
-  y = y > lo ? y : lo;
-  return y < hi ? y : hi;
-}
-
-[[gnu::always_inline]] inline std::uint8_t quantize(float y, const Quantizer& q) {
-  float t = q.scale * y;
-  t = t - q.zero_point;
-  t = clamp(t, q.lo, q.hi);
-  const std::int32_t code = std::bit_cast<std::int32_t>(t + kRounder) - kRounderBits;
-  return static_cast<std::uint8_t>(code + q.shift);
-}
 
 struct BlockArguments {
   const float* multiplier;
@@ -52,16 +33,16 @@ template <bool kAffine, bool kResidual, bool kValues, bool kCodes>
       y = y * multiplier[i];
       y = y + addend[i];
     }
-    y = clamp(y, before.lo, before.hi);
+    y = clamp_value(y, before.lo, before.hi);
     if constexpr (kResidual) {
       y = y + residual[i];
-      y = clamp(y, after.lo, after.hi);
+      y = clamp_value(y, after.lo, after.hi);
     }
     if constexpr (kValues) {
       values[i] = y;
     }
     if constexpr (kCodes) {
-      codes[i] = quantize(y, q);
+      codes[i] = quantize_value(y, q);
     }
   }
 }
@@ -191,7 +172,7 @@ SQ_TARGET_CLONES void quantize_values(const Quantizer& quantizer, const float* _
                                       std::int64_t count, std::uint8_t* __restrict codes) {
   const Quantizer q = quantizer;
   for (std::int64_t i = 0; i < count; ++i) {
-    codes[i] = quantize(values[i], q);
+    codes[i] = quantize_value(values[i], q);
   }
 }
 

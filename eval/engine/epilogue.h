@@ -5,27 +5,15 @@
 #pragma once
 
 #include <cstdint>
-#include <limits>
 #include <span>
 #include <vector>
 
+#include "eval/engine/epilogue_scalar.h"
 #include "eval/engine/int_conv.h"
 #include "quant/activation.h"
 
 namespace squant::eval {
 
-// ReLU is {0, inf}, ReLU6 {0, 6}.
-struct Clamp {
-  float lo = -std::numeric_limits<float>::infinity();
-  float hi = std::numeric_limits<float>::infinity();
-};
-
-// How a float becomes a stored byte.
-struct Quantizer {
-  float scale = 1, zero_point = 0;
-  float lo = 0, hi = 255;  // of the code
-  std::int32_t shift = 0;  // stored = code + shift
-};
 Quantizer make_quantizer(const quant::ActivationAffine& affine);
 
 // A float per output channel, repeated so that a loop over it is long enough for the vector units.

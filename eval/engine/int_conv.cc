@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <stdexcept>
 
 #include "eval/engine/int_conv_kernels.h"
@@ -21,17 +20,6 @@ std::unique_ptr<IntConv> make_with(const IntConvProblem& problem, SumKernel kern
       break;
   }
   return make_float64_conv(problem);
-}
-
-// Sums of inputs are kept in 32 bits.
-void check_inputs(const IntConvProblem& problem) {
-  const InputRange range = value_range(problem.format);
-  const double largest = static_cast<double>(std::max(std::abs(range.lo), std::abs(range.hi)));
-  if (largest * static_cast<double>(weights_per_output(problem)) >= 0x1p31) {
-    throw std::invalid_argument(problem.name + ": its activation range is far from 0 (zero point " +
-                                std::to_string(problem.format.zero) +
-                                "), which no calibration gives: calibrate the job again");
-  }
 }
 
 }  // namespace
@@ -70,7 +58,7 @@ const char* sum_kernel_name(SumKernel kernel) {
 
 std::unique_ptr<IntConv> make_int_conv(const IntConvProblem& problem,
                                        std::optional<SumKernel> kernel) {
-  check_inputs(problem);
+  check_input_range(problem);
   std::unique_ptr<IntConv> result;
   if (kernel.has_value()) {
     result = make_with(problem, *kernel);

@@ -30,6 +30,16 @@ InputRange value_range(const CodeFormat& format) {
   return {std::int64_t{format.lo} + format.zero, std::int64_t{format.hi} + format.zero};
 }
 
+void check_input_range(const IntConvProblem& problem) {
+  const InputRange range = value_range(problem.format);
+  const double largest = static_cast<double>(std::max(std::abs(range.lo), std::abs(range.hi)));
+  if (largest * static_cast<double>(weights_per_output(problem)) >= 0x1p31) {
+    throw std::invalid_argument(problem.name + ": its activation range is far from 0 (zero point " +
+                                std::to_string(problem.format.zero) +
+                                "), which no calibration gives: calibrate the job again");
+  }
+}
+
 std::int64_t weights_per_output(const IntConvProblem& problem) {
   return problem.input.channels / problem.groups * problem.window.kernel_h *
          problem.window.kernel_w;

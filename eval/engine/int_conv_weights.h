@@ -25,6 +25,10 @@ struct SplitWeights {
   std::int64_t parts = 1;              // each part's sums are below the kernel's limit
 };
 
+// Sums of inputs are kept in 32 bits. Throws std::invalid_argument, naming the layer, for an
+// activation range so far from 0 that they would not fit.
+void check_input_range(const IntConvProblem& problem);
+
 std::int64_t weights_per_output(const IntConvProblem& problem);
 bool has_padding(const IntConvProblem& problem);
 bool is_depthwise(const IntConvProblem& problem);

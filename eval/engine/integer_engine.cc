@@ -10,66 +10,6 @@
 #include "eval/engine/node_kernels.h"
 
 namespace squant::eval {
-namespace {
-
-// Layers whose inputs have equal affines share a form: the codes are then the same bytes.
-struct Forms {
-  std::vector<int> of_layer;
-  std::vector<quant::ActivationAffine> affines;
-};
-
-Forms share_forms(const std::vector<quant::ActivationAffine>& affines) {
-  Forms forms;
-  for (const quant::ActivationAffine& affine : affines) {
-    const auto same =
-        std::find_if(forms.affines.begin(), forms.affines.end(), [&](const auto& other) {
-          return other.scale == affine.scale && other.zero_point == affine.zero_point &&
-                 other.lo == affine.lo && other.hi == affine.hi;
-        });
-    forms.of_layer.push_back(static_cast<int>(same - forms.affines.begin()));
-    if (same == forms.affines.end()) {
-      forms.affines.push_back(affine);
-    }
-  }
-  return forms;
-}
-
-// What each byte of each channel is to the network: (pixel / 255 - mean) / stddev, in double,
-// rounded.
-std::vector<std::array<float, 256>> normalization(const ModelInfo& info) {
-  std::vector<std::array<float, 256>> table(info.mean.size());
-  for (std::size_t c = 0; c < table.size(); ++c) {
-    for (std::size_t pixel = 0; pixel < 256; ++pixel) {
-      table[c][pixel] =
-          static_cast<float>((static_cast<double>(pixel) / 255.0 - info.mean[c]) / info.stddev[c]);
-    }
-  }
-  return table;
-}
-
-}  // namespace
-
-std::vector<quant::ActivationAffine> layer_affines(const Model& model,
-                                                   const ActivationSettings& activations) {
-  const std::size_t num_layers = model.graph.layers().size();
-  if (activations.bits == 0) {
-    throw std::invalid_argument("integer engine: " + model.info->name +
-                                " needs quantized activations, got 0 bits");
-  }
-  if (activations.ranges.size() != num_layers) {
-    throw std::invalid_argument("integer engine: " + model.info->name + " has " +
-                                std::to_string(num_layers) + " layers, but " +
-                                std::to_string(activations.ranges.size()) +
-                                " activation ranges were given");
-  }
-  std::vector<quant::ActivationAffine> affines;
-  for (std::size_t i = 0; i < num_layers; ++i) {
-    affines.push_back(i == 0 ? quant::ActivationAffine{}
-                             : quant::activation_affine(activations.ranges[i],
-                                                        activations.layer_bits(i, num_layers)));
-  }
-  return affines;
-}
 
 struct IntegerEngine::Impl {
   // One thread's values and working memory.
@@ -86,7 +26,7 @@ struct IntegerEngine::Impl {
         input(model.graph.node(0).shape),
         num_classes(model.graph.node(model.graph.output()).shape.size()),
         arena(place_values(network.plan())),
-        table(normalization(*model.info)) {}
+        table(pixel_normalization(*model.info)) {}
 
   Worker& worker() {
     Worker& it = workers[static_cast<std::size_t>(omp_get_thread_num())];

@@ -10,6 +10,7 @@
 
 #include "eval/engine/engine.h"
 #include "eval/engine/int_conv.h"
+#include "eval/engine/integer_constants.h"
 #include "eval/engine/integer_engine_layer.h"
 #include "eval/engine/integer_engine_plan.h"
 
@@ -100,9 +101,5 @@ class IntegerEngine final : public Engine {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
-
-// The affine of each layer's input; the first layer's is not used.
-std::vector<quant::ActivationAffine> layer_affines(const Model& model,
-                                                   const ActivationSettings& activations);
 
 }  // namespace squant::eval

@@ -47,10 +47,4 @@ std::unique_ptr<IntegerLayer> make_pixel_layer(const Model& model, const Step& s
                                                const QuantizedLayer& weights,
                                                std::optional<SumKernel> kernel);
 
-// The affine step of a batch norm: in double, then rounded. y = x * multiplier + addend.
-struct ChannelAffine {
-  std::vector<double> multiplier, addend;
-};
-ChannelAffine batch_norm_affine(const Model& model, int node);
-
 }  // namespace squant::eval

@@ -7,31 +7,6 @@
 namespace squant::eval {
 namespace {
 
-void check_weights(const Model& model, const QuantizedWeights& weights) {
-  const std::vector<int> layers = model.graph.layers();
-  if (layers.size() != weights.layers.size()) {
-    throw std::invalid_argument("integer engine: " + model.info->name + " has " +
-                                std::to_string(layers.size()) +
-                                " layers, but quantized weights for " +
-                                std::to_string(weights.layers.size()) + " were given");
-  }
-  for (std::size_t i = 0; i < layers.size(); ++i) {
-    const Node& node = model.graph.node(layers[i]);
-    const QuantizedLayer& layer = weights.layers[i];
-    const std::int64_t inputs = model.graph.node(node.inputs[0]).shape.channels / node.groups;
-    const std::int64_t size =
-        node.shape.channels * inputs * node.window.kernel_h * node.window.kernel_w;
-    if (layer.name != node.name || static_cast<std::int64_t>(layer.codes.size()) != size ||
-        static_cast<std::int64_t>(layer.scale.size()) != node.shape.channels ||
-        static_cast<std::int64_t>(layer.zero_point.size()) != node.shape.channels) {
-      throw std::invalid_argument("integer engine: layer " + node.name + " of " + model.info->name +
-                                  " got the quantized weights of " + layer.name + " (" +
-                                  std::to_string(layer.codes.size()) + " codes, expected " +
-                                  std::to_string(size) + ")");
-    }
-  }
-}
-
 template <typename T>
 T* value_of(const IntegerNetwork::Values& values, int index) {
   return reinterpret_cast<T*>(values[static_cast<std::size_t>(index)]);
@@ -60,7 +35,7 @@ IntegerNetwork::IntegerNetwork(const Model& model, const QuantizedWeights& weigh
       quantizers_(num_forms),
       has_affine_(num_forms, false),
       prepared_(plan_.steps.size()) {
-  check_weights(model, weights);
+  check_quantized_weights(model, weights);
 }
 
 void IntegerNetwork::set_affine(int form, const quant::ActivationAffine& affine) {

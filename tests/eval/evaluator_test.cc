@@ -7,6 +7,7 @@
 
 #include "eval/checkpoint/checkpoint.h"
 #include "eval/checkpoint/safetensors.h"
+#include "eval/cuda/cuda_device.h"
 #include "eval/engine/engine.h"
 #include "eval/logits_digest.h"
 #include "tests/eval/images_test_util.h"
@@ -274,6 +275,10 @@ TEST_F(EvaluatorTest, BrokenPicturesAreWrongAndNamed) {
 
 TEST_F(EvaluatorTest, UnknownDevicesAreRefused) {
   EXPECT_THAT(error_of([] { Evaluator({.device = "abacus"}); }), HasSubstr("abacus"));
+  std::string why_not;
+  if (!cuda_usable(&why_not)) {
+    EXPECT_THAT(error_of([] { Evaluator({.device = "cuda"}); }), HasSubstr(why_not));
+  }
 }
 
 TEST(DigestTest, HexIsReadBack) {
