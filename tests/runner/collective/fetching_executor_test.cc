@@ -33,6 +33,7 @@ class RecordingExecutor final : public TaskExecutor {
     return eval::Preparation{};
   }
   bool busy() const override { return busy_; }
+  void wait(double /*seconds*/) override {}
   std::vector<std::string> paths;
 
  private:
