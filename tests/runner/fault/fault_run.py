@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Random faults over many small sweeps: each must end, after resumes, in the undisturbed database.
 
-usage: fault_run.py BUILD MPIRUN [--faults N] [--seed S] [--patience SECONDS] [--keep]
+usage: fault_run.py BUILD MPIRUN [--faults N] [--seed S] [--patience SECONDS] [--no-recovery] [--keep]
 
 A sweep of two quickstart networks is started under mpirun again and again. Somewhere in the middle
 a fault strikes: kill -9 or SIGSTOP of any process below mpirun (ranks and whatever they have
@@ -105,6 +105,11 @@ class Job:
         self.known.update(found)
         return found
 
+    def ours(self):
+        """The processes of squant-sweep that are still there: pid, state, command."""
+        commands = [(pid, state_of(pid), command_of(pid)) for pid in self.below()]
+        return [entry for entry in commands if "squant" in entry[2] and entry[1] != "Z"]
+
     def wait(self, seconds):
         """The exit code; None where it did not end."""
         try:
@@ -121,6 +126,13 @@ class Job:
             if "squant" in command_of(pid):
                 send(pid, signal.SIGKILL)
         self.log.close()
+
+
+def state_of(pid):
+    try:
+        return pathlib.Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "Z"
 
 
 def command_of(pid):
@@ -257,7 +269,7 @@ class Harness:
         log = self.folder / f"{number}.log"
         faults_left = self.random.randint(1, 4)
         for _ in range(12):
-            recovery = self.random.random() < 0.5
+            recovery = self.random.random() < 0.5 and not self.options.no_recovery
             job = Job(self.command(sweep, database, self.random.choice([2, 3, 4]), recovery), log)
             works = True
             try:
@@ -268,13 +280,15 @@ class Harness:
                     if job.process.poll() is None and self.strike(kind, job):
                         self.done[kind] += 1
                 code = job.wait(self.options.patience)
+                left = job.ours() if code is None else []
             finally:
                 job.kill()
-            # A rank that dies in MPI_Init leaves the others there for ever: Open MPI's, not ours.
-            if code is None and not works:
+            # Open MPI's, not ours: a rank that dies in MPI_Init leaves the others there for ever,
+            # and mpirun may stay when all its ranks have ended.
+            if code is None and (not works or not left):
                 self.num_hangs += 1
             elif code is None:
-                raise Failed(f"did not end within {self.options.patience} s")
+                raise Failed(f"did not end within {self.options.patience} s: {left}")
             if code in (0, 1) and faults_left <= 0:
                 found = self.facts(database)
                 if found != expected:
@@ -307,7 +321,7 @@ class Harness:
               f" {self.num_resumes} resumes, {time.time() - began:.0f} s: every database equals the"
               " undisturbed one")
         if self.num_hangs:
-            print(f"  {self.num_hangs} times mpirun hung after a fault in its start-up and was killed")
+            print(f"  {self.num_hangs} times mpirun hung in its start-up, or with no rank left, and was killed")
         for kind, count in sorted(self.done.items()):
             print(f"  {count:4} {kind}")
         return 0
@@ -325,6 +339,7 @@ def main():
     parser.add_argument("--faults", type=int, default=200)
     parser.add_argument("--seed", default=str(random.randrange(10**6)))
     parser.add_argument("--patience", type=float, default=120)
+    parser.add_argument("--no-recovery", action="store_true", help="never mpirun --enable-recovery")
     parser.add_argument("--keep", action="store_true", help="leave databases and logs")
     options = parser.parse_args()
     options.build = options.build.resolve()
