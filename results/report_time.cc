@@ -74,8 +74,9 @@ std::vector<TimedModel> timed_models(Connection& connection, std::span<const Res
     models.push_back(measure(model, by_model[model], found == weights.end() ? 0 : found->second));
   }
   for (const auto& [model, methods_ms] : times.models) {
-    const auto found = std::find_if(models.begin(), models.end(),
-                                    [&](const auto& timed) { return timed.model == model; });
+    const auto found =
+        std::find_if(models.begin(), models.end(),
+                     [&name = model](const auto& timed) { return timed.model == name; });
     if (found != models.end()) {
       found->others_ms = methods_ms;
     } else {
@@ -118,8 +119,9 @@ std::vector<std::string> methods_of(const std::vector<TimedModel>& models) {
   std::vector<std::pair<double, std::string>> methods;
   for (const TimedModel& model : models) {
     for (const auto& [method, ms] : model.others_ms) {
-      const bool is_known = std::any_of(methods.begin(), methods.end(),
-                                        [&](const auto& known) { return known.second == method; });
+      const bool is_known =
+          std::any_of(methods.begin(), methods.end(),
+                      [&name = method](const auto& known) { return known.second == name; });
       if (!is_known) methods.emplace_back(ms, method);
     }
   }
