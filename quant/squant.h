@@ -74,7 +74,8 @@ struct SquantErrors {
 // Measures finished codes against their weights. Same preconditions as squant_cpu.
 SquantErrors squant_errors(const SquantTensor& tensor, const SquantOptions& options);
 
-// (code + zero_point) / scale, per output channel, into `weights` [O, I, K].
-void dequantize(const SquantTensor& tensor, float* weights);
+// (code + zero_point) / scale, per output channel, into `weights` [O, I, K]. num_threads 1: by the
+// calling thread alone.
+void dequantize(const SquantTensor& tensor, float* weights, int num_threads = 0);
 
 }  // namespace squant::quant

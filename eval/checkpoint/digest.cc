@@ -67,9 +67,7 @@ std::string sha256_hex(const void* data, std::size_t size) {
   return digest.hex();
 }
 
-std::string sha256_file(const std::string& path) { return sha256_file(path, std::stop_token()); }
-
-std::string sha256_file(const std::string& path, const std::stop_token& stop) {
+std::string sha256_file(const std::string& path) {
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rbe"),
                                                              &std::fclose);
   if (file == nullptr)
@@ -77,7 +75,6 @@ std::string sha256_file(const std::string& path, const std::stop_token& stop) {
   Digest digest(EVP_sha256());
   std::vector<char> buffer(1 << 20);
   while (const std::size_t got = std::fread(buffer.data(), 1, buffer.size(), file.get())) {
-    if (stop.stop_requested()) return "";
     digest.update(buffer.data(), got);
   }
   if (std::ferror(file.get()) != 0)

@@ -5,14 +5,9 @@
 #include <cstddef>
 #include <memory>
 #include <span>
-#include <stop_token>
 #include <string>
 
 namespace squant::eval {
-
-// SHA-256 of a file as sha256_file (checkpoint.h), for another thread: empty when `stop` was asked
-// for meanwhile.
-std::string sha256_file(const std::string& path, const std::stop_token& stop);
 
 // SHA-1 of bytes in memory, lower-case hex: only to recognise published files that are known by it.
 std::string sha1_hex(std::span<const std::byte> bytes);

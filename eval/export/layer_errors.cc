@@ -6,6 +6,8 @@
 #include <limits>
 #include <span>
 
+#include "eval/export/row_threads.h"
+
 namespace squant::eval {
 namespace {
 
@@ -31,12 +33,7 @@ double sum_of_squares(std::span<const float> values) {
 LayerErrors::Channel LayerErrors::measure(const quant::SquantTensor& channels,
                                           std::int64_t row) const {
   const std::int64_t row_size = channels.shape.row();
-  quant::SquantTensor one = channels;
-  one.shape.out = 1;
-  one.weights += row * row_size;
-  one.codes += row * row_size;
-  one.scale += row;
-  one.zero_point += row;
+  const quant::SquantTensor one = rows_of(channels, row, 1);
   const quant::SquantErrors errors = quant::squant_errors(one, options_);
   const double step = 1.0 / static_cast<double>(*one.scale);
   return {errors, sum_of_squares({one.weights, static_cast<std::size_t>(row_size)}),
@@ -44,11 +41,11 @@ LayerErrors::Channel LayerErrors::measure(const quant::SquantTensor& channels,
 }
 
 void LayerErrors::add(const quant::SquantTensor& channels) {
-  const std::int64_t num_rows = channels.shape.out;
-  channels_.resize(static_cast<std::size_t>(num_rows));
-#pragma omp parallel for schedule(static)
-  for (std::int64_t row = 0; row < num_rows; ++row)
-    channels_[static_cast<std::size_t>(row)] = measure(channels, row);
+  channels_.resize(static_cast<std::size_t>(channels.shape.out));
+  for_each_piece(channels, num_threads_, [&](std::int64_t first_row, std::int64_t count) {
+    for (std::int64_t row = first_row; row < first_row + count; ++row)
+      channels_[static_cast<std::size_t>(row)] = measure(channels, row);
+  });
 
   for (const Channel& channel : channels_) {
     sums_.squared += channel.errors.squared;

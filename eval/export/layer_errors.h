@@ -10,7 +10,8 @@ namespace squant::eval {
 
 class LayerErrors {
  public:
-  explicit LayerErrors(const quant::SquantOptions& options) : options_(options) {
+  explicit LayerErrors(const quant::SquantOptions& options)
+      : options_(options), num_threads_(options.num_threads) {
     options_.num_threads = 1;  // channels share the threads here
   }
 
@@ -35,6 +36,7 @@ class LayerErrors {
   Channel measure(const quant::SquantTensor& channels, std::int64_t row) const;
 
   quant::SquantOptions options_;
+  int num_threads_;
   quant::SquantErrors sums_;
   double signal_ = 0;
   double noise_ = 0;

@@ -19,6 +19,7 @@
 #include "eval/export/layer_errors.h"
 #include "eval/export/quantize_plan.h"
 #include "eval/export/quantizer.h"
+#include "eval/export/row_threads.h"
 #include "eval/export/source_digest.h"
 
 namespace squant::eval {
@@ -212,7 +213,11 @@ class Export {
   void write(const quant::SquantTensor& chunk) {
     if (request_.dequantize) {
       const std::span<float> restored = reserve(restored_, chunk.shape.size());
-      quant::dequantize(chunk, restored.data());
+      for_each_piece(chunk, request_.options.num_threads,
+                     [&](std::int64_t row, std::int64_t count) {
+                       quant::dequantize(rows_of(chunk, row, count),
+                                         restored.data() + row * chunk.shape.row(), 1);
+                     });
       output_.append(chunk.name, std::as_bytes(restored));
       return;
     }

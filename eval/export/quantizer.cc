@@ -3,19 +3,27 @@
 #include <stdexcept>
 
 #include "eval/export/quantizer_cuda.h"
+#include "eval/export/row_threads.h"
 
 namespace squant::eval {
 namespace {
 
 class CpuQuantizer final : public Quantizer {
  public:
-  explicit CpuQuantizer(const quant::SquantOptions& options) : options_(options) {}
+  explicit CpuQuantizer(const quant::SquantOptions& options)
+      : options_(options), num_threads_(options.num_threads) {
+    options_.num_threads = 1;  // each piece of a tensor
+  }
   void quantize(const quant::SquantTensor& tensor) override {
-    quant::squant_cpu({&tensor, 1}, options_);
+    for_each_piece(tensor, num_threads_, [&](std::int64_t first_row, std::int64_t num_rows) {
+      const quant::SquantTensor piece = rows_of(tensor, first_row, num_rows);
+      quant::squant_cpu({&piece, 1}, options_);
+    });
   }
 
  private:
   quant::SquantOptions options_;
+  int num_threads_;
 };
 
 }  // namespace

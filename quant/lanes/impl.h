@@ -8,8 +8,10 @@
 #include "quant/lanes/channels.h"
 #include "quant/lanes/elements.h"
 #include "quant/lanes/kernels.h"
+#include "quant/lanes/measure.h"
 #include "quant/lanes/ranges.h"
 
 // Defines a LaneLoops from the loops above.
-#define SQ_DEFINE_LANE_LOOPS(variable) \
-  const LaneLoops variable = {find_ranges, round_elements, fix_kernels, sum_residuals, fix_channels}
+#define SQ_DEFINE_LANE_LOOPS(variable)                                    \
+  const LaneLoops variable = {find_ranges,   round_elements, fix_kernels, \
+                              sum_residuals, fix_channels,   measure_elements}

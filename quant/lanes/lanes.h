@@ -71,6 +71,15 @@ struct ChannelInputs {
   std::int32_t* priorities;
 };
 
+// The errors of elements, in lanes that do not wait for each other: lane l has every
+// kErrorLanes-th one from the l-th on.
+inline constexpr std::int64_t kErrorLanes = 8;
+struct ElementErrors {
+  double squared[kErrorLanes] = {};  // sums of squared errors
+  double sum[kErrorLanes] = {};
+  double largest[kErrorLanes] = {};  // magnitudes
+};
+
 struct LaneLoops {
   // Section 1 of ALGORITHM.md.
   RangeFindings (*find_ranges)(const float* weights, std::int64_t num_rows, std::int64_t row_size,
@@ -85,6 +94,10 @@ struct LaneLoops {
                         std::int64_t* sums);
   // Stage C.
   void (*fix_channels)(const LaneRows& rows, const ChannelInputs& channels);
+  // The errors of finished codes; `size` is a multiple of kErrorLanes. Every instruction set gives
+  // the same sums.
+  void (*measure_elements)(const float* weights, const std::int8_t* codes, std::int64_t size,
+                           Affine affine, ElementErrors& errors);
 };
 
 // The loops of an instruction set; nullptr for kScalar and where this build or this machine lacks
