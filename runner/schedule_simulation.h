@@ -31,7 +31,7 @@ struct SimulatedWork {
 
 // The paper's five networks, float and at the weights and activations of `bits` widths (w8a8, w6a6,
 // w4a4, w4, w3) in the four modes, over ImageNet's 50,000 validation images: 105 jobs, two input
-// sizes. The costs are those of one worker of the kind; where they come from: docs/cluster.md.
+// sizes. The costs are those of one worker of the kind; what they rest on: docs/cluster.md.
 enum class WorkerKind : std::uint8_t { kFourCores, kGpu };
 SimulatedWork full_matrix(WorkerKind kind);
 

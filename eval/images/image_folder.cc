@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstring>
 #include <exception>
 #include <map>
@@ -24,6 +25,8 @@ namespace {
 
 // Larger ones are refused: [kMaxSize, kMaxSize, 3] is the memory of one picture.
 constexpr std::int64_t kMaxSize = 4096;
+// Decoding takes milliseconds. Whoever claims a picture for longer is stopped, or its disk is slow.
+constexpr std::chrono::seconds kPatience{3};
 
 // Names, sizes and labels; not the bytes, which would mean reading the whole data set before every
 // sweep.
@@ -63,6 +66,16 @@ void for_each_picture(std::int64_t count, int num_threads, const Work& work) {
   if (error) std::rethrow_exception(error);
 }
 
+// Until nobody else decodes the picture, or one seems to stand still: then nobody is waited for any
+// more (`is_patient`), and what others claim is decoded here, too.
+void wait_for(PackedCache::Claim& claim, std::atomic<bool>& is_patient) {
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  while (is_patient && !claim.try_again()) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    if (std::chrono::steady_clock::now() > deadline) is_patient = false;
+  }
+}
+
 class ImageFolder final : public Dataset {
  public:
   explicit ImageFolder(const DatasetSpec& spec)
@@ -87,10 +100,7 @@ class ImageFolder final : public Dataset {
   std::vector<std::string> class_names() const override { return list_.class_names; }
   std::vector<std::int32_t> labels(std::int64_t count) const override {
     check_image_range(*this, 0, count, folder_);
-    std::vector<std::int32_t> labels;
-    for (std::int64_t i = 0; i < count; ++i)
-      labels.push_back(list_.files[static_cast<std::size_t>(i)].label);
-    return labels;
+    return labels_of(0, count);
   }
   ImageChunk load(std::int64_t first, std::int64_t count, const Shape& shape,
                   int num_threads) override;
@@ -98,7 +108,17 @@ class ImageFolder final : public Dataset {
  private:
   enum class Outcome : std::uint8_t { kFromCache, kDecoded, kBroken };
 
+  const PictureFile& file(std::int64_t index) const {
+    return list_.files[static_cast<std::size_t>(index)];
+  }
+  FileVersion version_of(std::int64_t index) const {
+    return {file(index).size_bytes, file(index).modified_ns};
+  }
+  std::vector<std::int32_t> labels_of(std::int64_t first, std::int64_t count) const;
   PackedCache* cache_for(std::int64_t size);
+  bool is_writable() const;
+  Outcome decode(std::int64_t index, const Shape& shape, PictureReader& reader,
+                 std::vector<std::uint8_t>& bytes, std::uint8_t* pixels, std::string& why) const;
   void store(PackedCache& cache, std::int64_t index, const FileVersion& version,
              const std::uint8_t* pixels);
   void give_up_cache(const std::string& why);
@@ -108,7 +128,7 @@ class ImageFolder final : public Dataset {
   std::string fingerprint_;
   std::string cache_folder_;                                     // empty: no cache
   std::map<std::int64_t, std::unique_ptr<PackedCache>> caches_;  // by size
-  std::mutex mutex_;  // guards the two below while threads decode
+  mutable std::mutex mutex_;  // guards the two below while threads decode
   bool writable_ = true;
   std::string cache_problem_;
 };
@@ -136,12 +156,40 @@ PackedCache* ImageFolder::cache_for(std::int64_t size) {
   return cache.get();
 }
 
+std::vector<std::int32_t> ImageFolder::labels_of(std::int64_t first, std::int64_t count) const {
+  std::vector<std::int32_t> labels;
+  for (std::int64_t i = 0; i < count; ++i) labels.push_back(file(first + i).label);
+  return labels;
+}
+
+bool ImageFolder::is_writable() const {
+  const std::lock_guard lock(mutex_);
+  return writable_;
+}
+
+// Black and `why` where it is broken.
+ImageFolder::Outcome ImageFolder::decode(std::int64_t index, const Shape& shape,
+                                         PictureReader& reader, std::vector<std::uint8_t>& bytes,
+                                         std::uint8_t* pixels, std::string& why) const {
+  const std::string path = folder_ + "/" + file(index).path;
+  try {
+    read_file(path, bytes);
+    if (static_cast<std::int64_t>(bytes.size()) != file(index).size_bytes)
+      throw PictureError("changed during the sweep");
+    reader.read(bytes, shape.height, pixels);
+    return Outcome::kDecoded;
+  } catch (const PictureError& error) {
+    why = path + ": " + error.what();
+  } catch (const std::invalid_argument& error) {
+    why = error.what();
+  }
+  std::memset(pixels, 0, static_cast<std::size_t>(shape.size()));
+  return Outcome::kBroken;
+}
+
 void ImageFolder::store(PackedCache& cache, std::int64_t index, const FileVersion& version,
                         const std::uint8_t* pixels) {
-  {
-    const std::lock_guard lock(mutex_);
-    if (!writable_) return;
-  }
+  if (!is_writable()) return;
   try {
     cache.put(index, version, pixels);
   } catch (const CacheError& error) {
@@ -168,40 +216,39 @@ ImageChunk ImageFolder::load(std::int64_t first, std::int64_t count, const Shape
   chunk.count = count;
   chunk.shape = shape;
   chunk.pixels.resize(static_cast<std::size_t>(count * picture_bytes));
-  chunk.labels.resize(static_cast<std::size_t>(count));
-  std::vector<Outcome> outcomes(static_cast<std::size_t>(count));
+  chunk.labels = labels_of(first, count);
+  std::vector<Outcome> outcomes(static_cast<std::size_t>(count), Outcome::kFromCache);
   std::vector<std::string> reasons(static_cast<std::size_t>(count));
 
+  std::mutex mutex;
+  std::vector<std::int64_t> put_off;  // other processes are at them
+  std::atomic<bool> is_patient{true};
+  const auto load_one = [&](std::int64_t i, bool may_put_off, PictureReader& reader,
+                            std::vector<std::uint8_t>& bytes) {
+    const auto at = static_cast<std::size_t>(i);
+    const std::int64_t index = first + i;
+    std::uint8_t* pixels = chunk.pixels.data() + i * picture_bytes;
+    const FileVersion version = version_of(index);
+    if (cache != nullptr && cache->get(index, version, pixels)) return;
+    std::optional<PackedCache::Claim> claim;  // not where nobody could take it from the cache
+    if (cache != nullptr && is_writable()) claim.emplace(*cache, index);
+    if (claim && !claim->is_held() && may_put_off) {
+      const std::lock_guard lock(mutex);
+      put_off.push_back(i);
+      return;
+    }
+    if (claim && !claim->is_held()) wait_for(*claim, is_patient);
+    if (claim && cache->get(index, version, pixels)) return;  // meanwhile, by another process
+    outcomes[at] = decode(index, shape, reader, bytes, pixels, reasons[at]);
+    if (claim && outcomes[at] == Outcome::kDecoded) store(*cache, index, version, pixels);
+  };
   for_each_picture(count, num_threads,
                    [&](std::int64_t i, PictureReader& reader, std::vector<std::uint8_t>& bytes) {
-                     const auto at = static_cast<std::size_t>(i);
-                     const PictureFile& file = list_.files[static_cast<std::size_t>(first + i)];
-                     const FileVersion version{file.size_bytes, file.modified_ns};
-                     std::uint8_t* pixels = chunk.pixels.data() + i * picture_bytes;
-                     chunk.labels[at] = file.label;
-                     if (cache != nullptr && cache->get(first + i, version, pixels)) {
-                       outcomes[at] = Outcome::kFromCache;
-                       return;
-                     }
-                     const std::string path = folder_ + "/" + file.path;
-                     try {
-                       read_file(path, bytes);
-                       if (static_cast<std::int64_t>(bytes.size()) != file.size_bytes)
-                         throw PictureError("changed during the sweep");
-                       reader.read(bytes, shape.height, pixels);
-                     } catch (const PictureError& error) {
-                       outcomes[at] = Outcome::kBroken;
-                       reasons[at] = path + ": " + error.what();
-                     } catch (const std::invalid_argument& error) {
-                       outcomes[at] = Outcome::kBroken;
-                       reasons[at] = error.what();
-                     }
-                     if (outcomes[at] == Outcome::kBroken) {
-                       std::memset(pixels, 0, static_cast<std::size_t>(picture_bytes));
-                     } else {
-                       outcomes[at] = Outcome::kDecoded;
-                       if (cache != nullptr) store(*cache, first + i, version, pixels);
-                     }
+                     load_one(i, true, reader, bytes);
+                   });
+  for_each_picture(std::ssize(put_off), num_threads,
+                   [&](std::int64_t i, PictureReader& reader, std::vector<std::uint8_t>& bytes) {
+                     load_one(put_off[static_cast<std::size_t>(i)], false, reader, bytes);
                    });
 
   for (std::int64_t i = 0; i < count; ++i) {

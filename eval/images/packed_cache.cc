@@ -40,6 +40,17 @@ int write_all(int fd, const void* data, std::uint64_t count, std::uint64_t offse
   return 0;
 }
 
+// Locks or unlocks bytes of a file without waiting. 0 or the error's number; EAGAIN or EACCES:
+// others hold them.
+int set_record_lock(int fd, short type, std::int64_t begin, std::int64_t count) {
+  struct flock range {};
+  range.l_type = type;
+  range.l_whence = SEEK_SET;
+  range.l_start = begin;
+  range.l_len = count;
+  return ::fcntl(fd, F_OFD_SETLK, &range) == 0 ? 0 : errno;
+}
+
 // Holds a lock file. On file systems without locks it holds nothing: creation stays right, the work
 // of one of two creators may be lost.
 class CreationLock {
@@ -209,6 +220,25 @@ void PackedCache::put(std::int64_t index, const FileVersion& version, const std:
   int error = write_all(fd_, pixels, picture_bytes_, pixels_begin_ + i * picture_bytes_);
   if (error == 0) error = write_all(fd_, &entry, sizeof(entry), kPage + i * sizeof(entry));
   if (error != 0) fail(path_, "cannot be written", error);
+}
+
+// A record lock of the open file, on the bytes of the entry: unlike a process's locks, it tells two
+// openings in one process apart and does not end when another one is closed.
+PackedCache::Claim::Claim(const PackedCache& cache, std::int64_t index)
+    : fd_(cache.fd_),
+      entry_begin_(static_cast<std::int64_t>(kPage) +
+                   index * static_cast<std::int64_t>(sizeof(Entry))) {
+  try_again();
+}
+
+PackedCache::Claim::~Claim() {
+  if (is_held_) set_record_lock(fd_, F_UNLCK, entry_begin_, sizeof(Entry));
+}
+
+bool PackedCache::Claim::try_again() {
+  const int error = set_record_lock(fd_, F_WRLCK, entry_begin_, sizeof(Entry));
+  is_held_ = error != EAGAIN && error != EACCES;
+  return is_held_;
 }
 
 }  // namespace squant::eval

@@ -15,6 +15,9 @@
 //   writers at once, a flipped bit all look like "not there", and the picture is decoded again.
 // - The entry holds size and time of the picture's file: a picture that changed is decoded again.
 // - Writing is done with pwrite, so that a full disk is an error code; reading through a mapping.
+//
+// A Claim keeps two processes from decoding one picture. It saves work; nothing above depends on
+// it.
 #pragma once
 
 #include <cstdint>
@@ -56,6 +59,27 @@ class PackedCache {
   // Adds a picture. May be called from several threads. Throws CacheError when it cannot be written
   // (disk full).
   void put(std::int64_t index, const FileVersion& version, const std::uint8_t* pixels);
+
+  // The right to decode a picture and put() it, which one opened cache at a time has, of all that
+  // are open on a node. It ends with the object, and by the kernel with the process. Two threads
+  // that use the same PackedCache do not exclude each other. A thread has one claim at a time, so
+  // that no two wait for each other.
+  class Claim {
+   public:
+    // Tries once. The cache outlives the claim.
+    Claim(const PackedCache& cache, std::int64_t index);
+    ~Claim();
+    Claim(const Claim&) = delete;
+    Claim& operator=(const Claim&) = delete;
+    // Does not wait. True where the file system has no such locks: then nobody excludes anybody.
+    bool try_again();
+    bool is_held() const { return is_held_; }
+
+   private:
+    int fd_;
+    std::int64_t entry_begin_;
+    bool is_held_ = false;
+  };
 
  private:
   struct Header;

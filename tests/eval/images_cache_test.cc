@@ -13,6 +13,7 @@
 #include <numeric>
 
 #include "eval/images/dataset.h"
+#include "eval/images/packed_cache.h"
 #include "tests/eval/images_test_util.h"
 
 namespace squant::eval {
@@ -162,6 +163,96 @@ TEST_F(PackedCacheTest, TwoProcessesBuildItAtOnce) {
     EXPECT_EQ(status, 0);
   }
   expect_decoded(0);
+}
+
+// Opens the data set in a child process, which loads all of it once `start` is closed for writing;
+// its exit code is how many pictures it decoded, or kWrong.
+constexpr int kWrong = 255;
+pid_t load_when_told(const std::string& images, const std::string& cache,
+                     const std::vector<std::uint8_t>& expected, const int start[2]) {
+  const pid_t child = fork();
+  if (child == 0) {
+    close(start[1]);
+    const auto dataset = open_dataset({"image_folder", images, "", cache, kFileOrder});
+    char nothing = 0;
+    if (read(start[0], &nothing, 1) != 0) _exit(kWrong);
+    const ImageChunk chunk = dataset->load(0, dataset->size(), kShape, 2);
+    const bool is_right =
+        chunk.pixels == expected && chunk.stats.decoded + chunk.stats.from_cache == dataset->size();
+    _exit(is_right ? static_cast<int>(chunk.stats.decoded) : kWrong);
+  }
+  return child;
+}
+
+TEST_F(PackedCacheTest, ProcessesThatLoadTheSamePicturesAtOnceDecodeEachOnce) {
+  for (int round = 0; round < 10; ++round) {
+    std::filesystem::remove_all(cache());
+    int start[2];
+    ASSERT_EQ(pipe(start), 0);
+    std::vector<pid_t> children;
+    for (int i = 0; i < 3; ++i)
+      children.push_back(load_when_told(images(), cache(), expected_, start));
+    close(start[0]);
+    close(start[1]);
+    int decoded = 0;
+    for (const pid_t child : children) {
+      int status = 0;
+      waitpid(child, &status, 0);
+      ASSERT_TRUE(WIFEXITED(status));
+      ASSERT_NE(WEXITSTATUS(status), kWrong);
+      decoded += WEXITSTATUS(status);
+    }
+    EXPECT_EQ(decoded, kNumPictures) << round;
+  }
+}
+
+TEST_F(PackedCacheTest, TwoOpeningsInOneProcessExcludeEachOtherPictureByPicture) {
+  const PackedCache one(cache(), std::string(64, 'f'), kNumPictures, kShape.height);
+  const PackedCache other(cache(), std::string(64, 'f'), kNumPictures, kShape.height);
+  {
+    const PackedCache::Claim claim(one, 3);
+    EXPECT_TRUE(claim.is_held());
+    PackedCache::Claim same(other, 3);
+    EXPECT_FALSE(same.is_held());
+    EXPECT_FALSE(same.try_again());
+    EXPECT_TRUE(PackedCache::Claim(other, 2).is_held());
+    EXPECT_TRUE(PackedCache::Claim(other, 4).is_held());
+  }
+  EXPECT_TRUE(PackedCache::Claim(other, 3).is_held());
+}
+
+// A child process that claims pictures 3 to 5 and then stops itself.
+pid_t claim_in_child_that_stops(const std::string& images, const std::string& cache) {
+  const pid_t child = fork();
+  if (child == 0) {
+    const auto dataset = open_dataset({"image_folder", images, "", cache, kFileOrder});
+    const PackedCache opened(cache, dataset->fingerprint(), dataset->size(), kShape.height);
+    const PackedCache::Claim claims[]{{opened, 3}, {opened, 4}, {opened, 5}};
+    raise(SIGSTOP);
+    _exit(0);
+  }
+  waitpid(child, nullptr, WUNTRACED);
+  return child;
+}
+
+TEST_F(PackedCacheTest, AStoppedProcessIsNotWaitedForForEver) {
+  const pid_t child = claim_in_child_that_stops(images(), cache());
+  expect_decoded(kNumPictures);
+  expect_decoded(0);
+  kill(child, SIGKILL);
+  waitpid(child, nullptr, 0);
+}
+
+TEST_F(PackedCacheTest, AKilledProcessIsNotWaitedForAtAll) {
+  const pid_t child = claim_in_child_that_stops(images(), cache());
+  const std::string fingerprint =
+      open_dataset({"image_folder", images(), "", cache(), kFileOrder})->fingerprint();
+  const PackedCache opened(cache(), fingerprint, kNumPictures, kShape.height);
+  PackedCache::Claim claim(opened, 3);
+  EXPECT_FALSE(claim.is_held());
+  kill(child, SIGKILL);
+  waitpid(child, nullptr, 0);
+  EXPECT_TRUE(claim.try_again());
 }
 
 TEST_F(PackedCacheTest, AKillAtAnyTimeLeavesNothingWrong) {
