@@ -14,7 +14,7 @@
 //              holder. It prepares jobs of the model it prepared last, if there are any.
 //   tile size  As many jobs as fit in `tile_target_s`, from measured costs; one job while nothing
 //              is known; smaller at the end.
-//   the end    A cell that would take half of the time that is left, or more, is begun at once,
+//   the end    A cell that would take a fifth of the time that is left, or more, is begun at once,
 //              wherever it is. A slow worker takes only what it can finish by then. Idle workers
 //              repeat tiles that they would finish sooner, or that take suspiciously long; the
 //              first answer counts.
