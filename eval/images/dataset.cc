@@ -4,6 +4,7 @@
 
 #include "eval/images/idx.h"
 #include "eval/images/image_folder.h"
+#include "eval/images/image_pack.h"
 
 namespace squant::eval {
 
@@ -20,6 +21,7 @@ std::unique_ptr<Dataset> open_dataset(const DatasetSpec& spec) {
   if (spec.format == "idx") return open_idx(spec.images, spec.labels, spec.order);
   if (spec.format == "fashion-mnist") return open_fashion_mnist(spec.images, spec.order);
   if (spec.format == "image_folder") return open_image_folder(spec);
+  if (spec.format == kImagePackFormat) return open_image_pack(spec.images);
   throw std::invalid_argument("data set: unknown format \"" + spec.format +
                               "\", expected \"idx\", \"fashion-mnist\" or \"image_folder\"");
 }
