@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <charconv>
+#include <functional>
 #include <map>
 #include <memory>
 #include <stdexcept>
@@ -13,6 +14,7 @@
 #include <variant>
 
 #include "runner/channel.h"
+#include "runner/file_work.h"
 #include "runner/process.h"
 #include "runner/spawner.h"
 #include "runner/test_fault.h"
@@ -43,6 +45,7 @@ class Child {
  public:
   explicit Child(const ChildSettings& settings)
       : channel_(FileDescriptor(kChannelDescriptor)),
+        num_threads_(settings.num_threads),
         evaluator_({.device = settings.device,
                     .num_threads = settings.num_threads,
                     .batch_size = settings.batch_size}) {}
@@ -71,6 +74,12 @@ class Child {
       tile.jobs.push_back({jobs_.at(job).spec, jobs_.at(job).ranges});
     work(message.task, std::move(tile));
   }
+  void on(const PackTask& message) {
+    work(message.task, PackingWork{message.dataset, message.count, message.shape, message.folder});
+  }
+  void on(const BroadcastTask& message) {
+    work(message.task, BroadcastWork{message.group, message.files, message.cache});
+  }
   template <typename Other>
   void on(const Other&) {
     throw std::logic_error("a child process received a message that is not for it");
@@ -88,7 +97,15 @@ class Child {
       beaten = now;
       channel_.send(last);
     };
-    answer(task, evaluator_.run(what, progress));
+    answer(task, run(what, progress));
+  }
+
+  WorkResult run(const Work& what, const std::function<void(std::size_t)>& progress) {
+    if (const auto* packing = std::get_if<PackingWork>(&what))
+      return run_packing(*packing, num_threads_, progress);
+    if (const auto* broadcast = std::get_if<BroadcastWork>(&what))
+      return run_broadcast(*broadcast, progress);
+    return evaluator_.run(what, progress);
   }
 
   void answer(std::int64_t task, WorkResult result) {
@@ -96,6 +113,10 @@ class Child {
       channel_.send(Prepared{task, std::move(*preparation)});
     } else if (auto* tile = std::get_if<eval::Evaluator::Tile>(&result)) {
       channel_.send(TileAnswer{task, std::move(*tile), ""});
+    } else if (auto* pack = std::get_if<eval::ImagePack>(&result)) {
+      channel_.send(Packed{task, std::move(*pack)});
+    } else if (auto* deliveries = std::get_if<Deliveries>(&result)) {
+      channel_.send(BroadcastDone{task, std::move(*deliveries)});
     } else {
       auto& failure = std::get<WorkFailed>(result);
       channel_.send(TaskError{task, std::move(failure.reason), "", failure.kind});
@@ -103,6 +124,7 @@ class Child {
   }
 
   Channel channel_;
+  int num_threads_;
   WorkEvaluator evaluator_;
   std::map<int, eval::DatasetSpec> datasets_;
   std::map<int, JobInfo> jobs_;

@@ -2,9 +2,9 @@
 // the same program in a mode of its own, started by the rank's Spawner.
 //
 // It is told what to do by the messages that a worker is told: DatasetInfo and JobInfo, then
-// PrepareTask or TileTask. It answers Prepared, TileAnswer or TaskError, and a Beat whenever it got
-// further; its first message is Beat{0}. What it logs goes to standard error. It ends with the
-// channel.
+// PrepareTask or TileTask, or PackTask, or BroadcastTask. It answers Prepared, TileAnswer, Packed,
+// BroadcastDone or TaskError, and a Beat whenever it got further; its first message is Beat{0}.
+// What it logs goes to standard error. It ends with the channel.
 #pragma once
 
 #include <optional>

@@ -36,10 +36,19 @@ std::invalid_argument unasked() {
   return std::invalid_argument("an answer that was not asked for");
 }
 
-std::string place_of(const Work& work, std::size_t jobs_done) {
-  if (const auto* preparation = std::get_if<PreparationWork>(&work))
-    return "while it prepared " + job_text(preparation->job);
-  const auto& tile = std::get<TileWork>(work);
+std::string place_of(const PreparationWork& work, std::size_t) {
+  return "while it prepared " + job_text(work.job);
+}
+
+std::string place_of(const PackingWork& work, std::size_t) {
+  return "while it packed the images of " + work.dataset.images;
+}
+
+std::string place_of(const BroadcastWork&, std::size_t) {
+  return "while files were broadcast over NCCL";
+}
+
+std::string place_of(const TileWork& tile, std::size_t jobs_done) {
   const std::size_t total = tile.jobs.size();
   const std::size_t current = std::min(jobs_done, total - 1);
   std::string job = job_text(tile.jobs.at(current).job);
@@ -47,6 +56,10 @@ std::string place_of(const Work& work, std::size_t jobs_done) {
     job += " (job " + std::to_string(current + 1) + " of " + std::to_string(total) + ")";
   return "while it evaluated " + job + " on images " + std::to_string(tile.first) + " to " +
          std::to_string(tile.first + tile.count - 1);
+}
+
+std::string place_of(const Work& work, std::size_t jobs_done) {
+  return std::visit([&](const auto& one) { return place_of(one, jobs_done); }, work);
 }
 
 }  // namespace
@@ -196,13 +209,24 @@ void ChildExecutor::read_log() {
 void ChildExecutor::tell_work() {
   told_ = true;
   jobs_done_ = 0;
+  std::visit([this](const auto& work) { tell(work); }, *work_);
+}
+
+void ChildExecutor::tell(const PreparationWork& work) {
+  child_->channel.send(JobInfo{0, work.job, work.repeats, {}});
+  child_->channel.send(PrepareTask{task_, 0});
+}
+
+void ChildExecutor::tell(const PackingWork& work) {
+  child_->channel.send(PackTask{task_, work.dataset, work.count, work.shape, work.folder});
+}
+
+void ChildExecutor::tell(const BroadcastWork& work) {
+  child_->channel.send(BroadcastTask{task_, work.group, work.files, work.cache});
+}
+
+void ChildExecutor::tell(const TileWork& tile) {
   Channel& channel = child_->channel;
-  if (const auto* preparation = std::get_if<PreparationWork>(&*work_)) {
-    channel.send(JobInfo{0, preparation->job, preparation->repeats, {}});
-    channel.send(PrepareTask{task_, 0});
-    return;
-  }
-  const auto& tile = std::get<TileWork>(*work_);
   TileTask task{task_, 0, tile.first, tile.count, {}};
   channel.send(DatasetInfo{0, tile.dataset});
   for (const eval::Evaluator::TileJob& job : tile.jobs) {
@@ -244,6 +268,18 @@ void ChildExecutor::on(TileAnswer& message) {
   const auto* tile = std::get_if<TileWork>(&*work_);
   if (tile == nullptr || message.tile.results.size() != tile->jobs.size()) throw unasked();
   finish(std::move(message.tile));
+}
+
+void ChildExecutor::on(Packed& message) {
+  check_task(message.task);
+  if (!std::holds_alternative<PackingWork>(*work_)) throw unasked();
+  finish(std::move(message.pack));
+}
+
+void ChildExecutor::on(BroadcastDone& message) {
+  check_task(message.task);
+  if (!std::holds_alternative<BroadcastWork>(*work_)) throw unasked();
+  finish(std::move(message.deliveries));
 }
 
 void ChildExecutor::on(TaskError& message) {

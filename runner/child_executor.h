@@ -58,10 +58,16 @@ class ChildExecutor final : public TaskExecutor {
   void read_log();
   // --- work
   void tell_work();
+  void tell(const PreparationWork& work);
+  void tell(const TileWork& work);
+  void tell(const PackingWork& work);
+  void tell(const BroadcastWork& work);
   void listen();
   void on(const Beat& message);
   void on(Prepared& message);
   void on(TileAnswer& message);
+  void on(Packed& message);
+  void on(BroadcastDone& message);
   void on(TaskError& message);
   template <typename Other>
   void on(const Other& message);

@@ -4,11 +4,11 @@
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
 #include <iterator>
 #include <stdexcept>
 
 #include "eval/models/models.h"
-#include "runner/options.h"
 #include "runner/provenance.h"
 
 namespace squant::runner {
@@ -21,7 +21,12 @@ constexpr std::size_t kShownBrokenImages = 10;
 }  // namespace
 
 Coordinator::Coordinator(Transport& transport, CoordinatorOptions options, Say say)
-    : transport_(transport), options_(std::move(options)), say_(std::move(say)) {}
+    : transport_(transport), options_(std::move(options)), say_(std::move(say)) {
+  if (options_.files != nullptr) {
+    files_.emplace(*options_.files, options_.broadcast,
+                   [this](int worker, const Message& message) { send(worker, message); });
+  }
+}
 
 bool Coordinator::step(double now) {
   now_ = now;
@@ -30,7 +35,7 @@ bool Coordinator::step(double now) {
     active = true;
     receive(*envelope);
   }
-  note_deliveries();
+  if (files_) files_->step(now_);
   if (!scheduler_ || ending_) return active;
   // After what arrived: a coordinator that was held up must not take its workers for dead.
   if (now_ - last_tick_ >= kTickInterval || finished_) {
@@ -73,7 +78,7 @@ void Coordinator::begin(results::Store& store, const Plan& plan,
                                                            : RowView::State::kSkipped;
     if (found.to_run && found.prepared) job.row.state = RowView::State::kPrepared;
   }
-  offer_checkpoints(inventory);
+  offer_files(inventory);
   build_scheduler(inventory);
   for (const auto& [worker, info] : workers_) {
     if (!info.refused) join(worker);
@@ -94,7 +99,7 @@ void Coordinator::build_scheduler(const std::vector<JobInventory>& inventory) {
                             static_cast<int>(streams.size()));
     if (is_new) {
       Stream& added = streams_.emplace_back();
-      added.dataset = planned.dataset;
+      added.dataset = spec_for_workers(planned.dataset, shape);
       std::vector<std::int64_t>& sizes = input.streams.emplace_back();
       for (std::int64_t chunk = 0; chunk < found.num_chunks; ++chunk) {
         const std::int64_t first = chunk * planned.row.chunk;
@@ -179,7 +184,10 @@ SweepView Coordinator::view(double now) const {
 // --- messages
 
 void Coordinator::receive(const Envelope& envelope) {
-  if (is_frame(envelope.bytes)) return receive_frame(envelope);
+  if (is_frame(envelope.bytes)) {
+    if (files_) files_->receive_frame(envelope, now_);
+    return;
+  }
   const Message message = decode(envelope.bytes);
   std::visit([&](const auto& one) { on(envelope.source, one); }, message);
 }
@@ -196,9 +204,10 @@ void Coordinator::on(int worker, const Hello& message) {
     entry->second.refused = true;
     say_(worker_name(worker) + " is not used: it runs squant-sweep " + message.program +
          ", the coordinator " + options_.program);
-  } else if (scheduler_) {
-    join(worker);
+    return;
   }
+  if (files_) files_->joined(worker, message);
+  if (scheduler_) join(worker);
 }
 
 void Coordinator::on(int worker, const Beat& message) {
@@ -242,8 +251,20 @@ void Coordinator::on(int worker, const TileAnswer& message) {
   tiles_.erase(message.task);
 }
 
+void Coordinator::on(int worker, const FilesLacking& message) {
+  if (files_) files_->receive(worker, message);
+}
+
+void Coordinator::on(int worker, const BroadcastDone& message) {
+  if (files_) files_->receive(worker, message, now_);
+}
+
 void Coordinator::on(int worker, const TaskError& message) {
   if (!scheduler_) return;
+  if (message.task == kBroadcastTask) {
+    if (files_) files_->receive(worker, message, now_);
+    return;
+  }
   Arrived arrived;
   arrived.log_tail = message.log_tail;
   if (message.kind == FailureKind::kDied)
@@ -257,7 +278,9 @@ void Coordinator::on(int, const Other&) {
   throw std::logic_error("the coordinator received a message that is meant for a worker");
 }
 
+// Where it has to wait for files, its next heartbeat tries again.
 void Coordinator::join(int worker) {
+  if (files_ && !files_->may_work(worker)) return;
   WorkerInfo& info = workers_.at(worker);
   if (!info.in_database) {
     queue_->add(worker_row(run_id_, worker, info.hello));
@@ -277,9 +300,9 @@ void Coordinator::tell_job(int worker, int job) {
   send(worker, JobInfo{job, planned.job, planned.repeats, progress.ranges});
 }
 
-void Coordinator::tell_dataset(int worker, int dataset) {
-  if (!workers_.at(worker).datasets.insert(dataset).second) return;
-  send(worker, DatasetInfo{dataset, plan_->datasets[static_cast<std::size_t>(dataset)].spec});
+void Coordinator::tell_stream(int worker, int stream) {
+  if (!workers_.at(worker).streams.insert(stream).second) return;
+  send(worker, DatasetInfo{stream, streams_[static_cast<std::size_t>(stream)].dataset});
 }
 
 Computed Coordinator::computed_by(int worker, int job) const {
@@ -311,13 +334,13 @@ void Coordinator::obey(const AssignTile& command, const Arrived&) {
   const Stream& stream = streams_[static_cast<std::size_t>(command.stream)];
   const results::TileRange& range = stream.chunks[static_cast<std::size_t>(command.chunk)];
   tiles_[command.task] = range;
-  tell_dataset(command.worker, stream.dataset);
+  tell_stream(command.worker, command.stream);
   for (const int job : command.jobs) {
     tell_job(command.worker, job);
     jobs_[static_cast<std::size_t>(job)].row.state = RowView::State::kRunning;
   }
   send(command.worker,
-       TileTask{command.task, stream.dataset, range.first, range.count, command.jobs});
+       TileTask{command.task, command.stream, range.first, range.count, command.jobs});
 }
 
 void Coordinator::obey(const AcceptPreparation& command, const Arrived& arrived) {
@@ -363,7 +386,7 @@ void Coordinator::obey(const GiveUp& command, const Arrived& arrived) {
 }
 
 void Coordinator::obey(const DropWorker& command, const Arrived&) {
-  if (options_.files != nullptr) options_.files->lost(command.worker, now_);
+  if (files_) files_->lost(command.worker, now_);
   if (command.for_good) {
     say_(worker_name(command.worker) + " is not used any more: " + command.why);
     send(command.worker, Leave{false, command.why});
@@ -394,44 +417,38 @@ void Coordinator::fail_job(int job, int worker, const std::string& reason,
   queue_->add(results::FailureRow{identity, run_id_, worker, reason, log_tail, utc_now()});
 }
 
-// --- checkpoints for nodes that lack them
+// --- files for nodes that lack them
 
-void Coordinator::offer_checkpoints(const std::vector<JobInventory>& inventory) {
-  if (options_.files == nullptr) return;
+eval::DatasetSpec Coordinator::spec_for_workers(int dataset, const eval::Shape& shape) const {
+  const eval::DatasetSpec& planned = plan_->datasets[static_cast<std::size_t>(dataset)].spec;
+  for (const PackedDataset& one : packs_) {
+    if (one.dataset != dataset || !(one.shape == shape)) continue;
+    return {.format = eval::kImagePackFormat,
+            .images = one.pack.path,
+            .labels = "",
+            .cache = "",
+            .order = planned.order,
+            .sha256 = one.pack.sha256};
+  }
+  return planned;
+}
+
+void Coordinator::offer_files(const std::vector<JobInventory>& inventory) {
+  if (!files_) return;
   std::set<std::string> offered;
   for (std::size_t job = 0; job < plan_->jobs.size(); ++job) {
     const eval::Job& spec = plan_->jobs[job].job;
     if (!inventory[job].to_run || !offered.insert(spec.checkpoint_sha256).second) continue;
-    tally_.name(spec.checkpoint_sha256, spec.checkpoint);
-    options_.files->begin({spec.checkpoint, spec.checkpoint_sha256}, now_);
+    const std::string name = std::filesystem::path(spec.checkpoint).filename();
+    files_->offer({spec.checkpoint, spec.checkpoint_sha256}, "checkpoint " + name, now_);
   }
+  for (const PackedDataset& one : packs_)
+    files_->offer({one.pack.path, one.pack.sha256}, one.name, now_);
+  files_->begin(now_);
 }
 
-void Coordinator::receive_frame(const Envelope& envelope) {
-  if (options_.files == nullptr) return;
-  if (!std::exchange(broadcast_said_, true)) {
-    std::vector<MemberFacts> members;
-    for (const auto& [rank, worker] : workers_) {
-      const Hello& hello = worker.hello;
-      members.push_back({rank, hello.host, hello.device, hello.device_uuid});
-    }
-    spdlog::info("checkpoints are broadcast {}",
-                 choose_collective(members, options_.broadcast, kNoNccl).why);
-  }
-  options_.files->receive(envelope, now_);
-}
-
-void Coordinator::note_deliveries() {
-  if (options_.files == nullptr) return;
-  for (const Delivery& one : options_.files->step(now_)) {
-    tally_.add(one, now_);
-    if (!one.error.empty()) {
-      spdlog::warn("checkpoint {}: {}", one.sha256, one.error);
-    } else if (one.bytes > 0) {
-      spdlog::info("{} has checkpoint {}: {} bytes in {:.2f} s", worker_name(one.rank), one.sha256,
-                   one.bytes, one.seconds);
-    }
-  }
+std::vector<std::string> Coordinator::broadcasts() const {
+  return files_ ? files_->lines() : std::vector<std::string>();
 }
 
 // --- the database

@@ -16,11 +16,12 @@
 
 #include "results/store.h"
 #include "runner/answers.h"
-#include "runner/collective/broadcast_tally.h"
-#include "runner/collective/choose.h"
 #include "runner/collective/collective_mpi.h"
+#include "runner/collective/gpu_broadcast.h"
+#include "runner/file_distribution.h"
 #include "runner/inventory.h"
 #include "runner/messages.h"
+#include "runner/packing.h"
 #include "runner/plan.h"
 #include "runner/progress.h"
 #include "runner/scheduler.h"
@@ -35,8 +36,8 @@ struct CoordinatorOptions {
   double store_retry_s = 2;       // between tries to write a database that is full
   double store_patience_s = 300;  // after which the sweep gives up on it
   double store_heartbeat_s = 10;
-  MpiCollective* files = nullptr;  // gives workers the checkpoints they lack; null: nothing does
-  Broadcast broadcast = Broadcast::kAuto;
+  MpiCollective* files = nullptr;  // gives workers the files they lack; null: nothing does
+  GpuBroadcastOptions broadcast;
 };
 
 // Why a sweep ended.
@@ -55,6 +56,8 @@ class Coordinator {
 
   Coordinator(Transport& transport, CoordinatorOptions options, Say say);
 
+  // Before begin(): what workers read in place of the data sets of the plan.
+  void use_packs(std::vector<PackedDataset> packs) { packs_ = std::move(packs); }
   // Answers workers and, after begin(), runs the sweep. Returns whether anything happened.
   bool step(double now);
 
@@ -73,8 +76,8 @@ class Coordinator {
   const std::string& store_problem() const { return store_problem_; }
   std::vector<std::string> unsaved() const;  // what the database did not take, a line each
   SweepView view(double now) const;
-  // What of the checkpoints went to other nodes, a line each.
-  std::vector<std::string> broadcasts() const { return tally_.lines(); }
+  // What of the files went to other nodes, a line each.
+  std::vector<std::string> broadcasts() const;
   // Measured in this run.
   std::int64_t evaluations() const { return evaluations_; }
   std::int64_t num_broken_images() const { return static_cast<std::int64_t>(broken_.size()); }
@@ -85,7 +88,7 @@ class Coordinator {
     bool refused = false;  // it runs another program
     bool in_database = false;
     std::map<int, bool> jobs;  // told, with or without ranges
-    std::set<int> datasets;
+    std::set<int> streams;
   };
   struct JobProgress {
     RowView row;
@@ -96,7 +99,7 @@ class Coordinator {
   };
   // Jobs of one stream share data set and input shape.
   struct Stream {
-    int dataset = 0;
+    eval::DatasetSpec dataset;
     std::vector<results::TileRange> chunks;
   };
 
@@ -106,6 +109,8 @@ class Coordinator {
   void on(int worker, const Prepared& message);
   void on(int worker, const TileAnswer& message);
   void on(int worker, const TaskError& message);
+  void on(int worker, const FilesLacking& message);
+  void on(int worker, const BroadcastDone& message);
   void on(int, const Farewell&) { ++num_farewells_; }
   template <typename Other>
   void on(int worker, const Other& message);
@@ -132,11 +137,10 @@ class Coordinator {
   void build_scheduler(const std::vector<JobInventory>& inventory);
   void join(int worker);
   void tell_job(int worker, int job);
-  void tell_dataset(int worker, int dataset);
+  void tell_stream(int worker, int stream);
   void send(int worker, const Message& message) { transport_.send(worker, encode(message)); }
-  void offer_checkpoints(const std::vector<JobInventory>& inventory);
-  void receive_frame(const Envelope& envelope);
-  void note_deliveries();
+  eval::DatasetSpec spec_for_workers(int dataset, const eval::Shape& shape) const;
+  void offer_files(const std::vector<JobInventory>& inventory);
   void store_pending();
   void store_heartbeat();
   void fail_job(int job, int worker, const std::string& reason, const std::string& log_tail);
@@ -151,6 +155,8 @@ class Coordinator {
   Say say_;
   double now_ = 0;
 
+  std::optional<FileDistribution> files_;
+  std::vector<PackedDataset> packs_;
   std::map<int, WorkerInfo> workers_;
   results::Store* store_ = nullptr;
   const Plan* plan_ = nullptr;
@@ -175,8 +181,6 @@ class Coordinator {
       recent_;  // evaluations by time of arrival, of the last minute
   std::set<std::string> broken_;
   std::set<int> lost_;
-  BroadcastTally tally_;
-  bool broadcast_said_ = false;
   int num_farewells_ = 0;
   std::optional<FinishReason> finished_;
   std::optional<Ending> ending_;

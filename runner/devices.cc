@@ -89,7 +89,7 @@ GpuShare assign_gpu(const std::vector<std::string>& visible, int worker, int num
   }
   const int num_gpus = static_cast<int>(visible.size());
   const int gpu = worker % num_gpus;
-  return {visible[static_cast<std::size_t>(gpu)],
+  return {visible[static_cast<std::size_t>(gpu)], gpu,
           num_workers / num_gpus + (gpu < num_workers % num_gpus ? 1 : 0)};
 }
 

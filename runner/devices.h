@@ -18,6 +18,7 @@ std::vector<std::string> visible_gpus(const char* cuda_visible_devices, int num_
 // The share of one worker among `num_workers` on the same host, numbered from 0.
 struct GpuShare {
   std::string gpu;      // an entry of `visible`
+  int number = 0;       // its position there: CUDA's number of it in this process
   int num_sharing = 1;  // workers on this GPU
 };
 // Workers take turns over the GPUs, so that none is idle while another is shared. Throws

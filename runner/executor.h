@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "eval/evaluator.h"
+#include "eval/images/image_pack.h"
+#include "runner/collective/collective_nccl.h"
 #include "runner/failure.h"
 
 namespace squant::runner {
@@ -23,13 +25,29 @@ struct TileWork {
   std::int64_t count = 0;
   std::vector<eval::Evaluator::TileJob> jobs;
 };
-using Work = std::variant<PreparationWork, TileWork>;
+// The first `count` images of a data set, packed for nodes that lack it (image_pack.h).
+struct PackingWork {
+  eval::DatasetSpec dataset;
+  std::int64_t count = 0;
+  eval::Shape shape;
+  std::string folder;
+};
+// This GPU's part in sending files to all GPUs of a group. Every member has the same files.
+struct BroadcastWork {
+  NcclGroup group;
+  std::vector<SharedFile> files;
+  std::string cache;  // folder for what arrives
+};
+using Work = std::variant<PreparationWork, TileWork, PackingWork, BroadcastWork>;
 
 struct WorkFailed {
   std::string reason;
   FailureKind kind = FailureKind::kError;
 };
-using WorkResult = std::variant<eval::Preparation, eval::Evaluator::Tile, WorkFailed>;
+// What became of each file of a broadcast.
+using Deliveries = std::vector<Delivery>;
+using WorkResult =
+    std::variant<eval::Preparation, eval::Evaluator::Tile, eval::ImagePack, Deliveries, WorkFailed>;
 
 class TaskExecutor {
  public:

@@ -75,6 +75,30 @@ json put(const eval::Evaluator::Tile& tile) {
   return json::array({tile.load_ms, tile.broken, std::move(results)});
 }
 
+json put(const eval::DatasetSpec& spec) {
+  return json::array({spec.format, spec.images, spec.labels, spec.cache, spec.order, spec.sha256});
+}
+
+json put(const std::vector<SharedFile>& files) {
+  json list = json::array();
+  for (const SharedFile& file : files) list.push_back(json::array({file.path, file.sha256}));
+  return list;
+}
+
+json put(const NcclGroup& group) {
+  return json::array(
+      {group.rank, group.root, group.hosts, group.names, group.device, group.id, group.deadline_s});
+}
+
+json put(const std::vector<Delivery>& deliveries) {
+  json list = json::array();
+  for (const Delivery& one : deliveries) {
+    list.push_back(
+        json::array({one.sha256, one.rank, one.host, one.bytes, one.seconds, one.path, one.error}));
+  }
+  return list;
+}
+
 // Reads the fields of an array in order; every one of them must be used.
 class Fields {
  public:
@@ -251,14 +275,70 @@ eval::Evaluator::TileResult get_result(const json& array) {
 
 std::string get_text(const json& text) { return text.get_ref<const std::string&>(); }
 
+std::vector<std::string> get_texts(const json& array) {
+  return get_list<std::string>(array, get_text);
+}
+
 eval::Evaluator::Tile get_tile(const json& array) {
   Fields fields(array);
   eval::Evaluator::Tile tile;
   tile.load_ms = fields.get<double>();
-  tile.broken = get_list<std::string>(fields.next(), get_text);
+  tile.broken = get_texts(fields.next());
   tile.results = get_list<eval::Evaluator::TileResult>(fields.next(), get_result);
   fields.end();
   return tile;
+}
+
+eval::DatasetSpec get_dataset(const json& array) {
+  Fields fields(array);
+  eval::DatasetSpec spec;
+  spec.format = fields.get<std::string>();
+  spec.images = fields.get<std::string>();
+  spec.labels = fields.get<std::string>();
+  spec.cache = fields.get<std::string>();
+  spec.order = fields.get<std::string>();
+  spec.sha256 = fields.get<std::string>();
+  fields.end();
+  return spec;
+}
+
+SharedFile get_file(const json& array) {
+  Fields fields(array);
+  SharedFile file{fields.get<std::string>(), fields.get<std::string>()};
+  fields.end();
+  return file;
+}
+
+std::vector<SharedFile> get_files(const json& array) {
+  return get_list<SharedFile>(array, get_file);
+}
+
+NcclGroup get_group(const json& array) {
+  Fields fields(array);
+  NcclGroup group;
+  group.rank = fields.get<int>();
+  group.root = fields.get<int>();
+  group.hosts = get_texts(fields.next());
+  group.names = get_list<int>(fields.next(), [](const json& name) { return name.get<int>(); });
+  group.device = fields.get<int>();
+  group.id = fields.next().get<NcclId>();
+  group.deadline_s = fields.get<double>();
+  fields.end();
+  return group;
+}
+
+Delivery get_delivery(const json& array) {
+  Fields fields(array);
+  Delivery one;
+  one.sha256 = fields.get<std::string>();
+  one.rank = fields.get<int>();
+  one.host = fields.get<std::string>();
+  one.bytes = fields.get<std::int64_t>();
+  one.seconds = fields.get<double>();
+  one.path = fields.get<std::string>();
+  one.error = fields.get<std::string>();
+  fields.end();
+  return one;
 }
 
 // --- messages: the first field is the position of the type in Message
@@ -275,13 +355,23 @@ json body(const TaskError& m) {
 }
 json body(const Farewell&) { return json::array(); }
 json body(const Ack&) { return json::array(); }
-json body(const DatasetInfo& m) {
-  return json::array(
-      {m.dataset, m.spec.format, m.spec.images, m.spec.labels, m.spec.cache, m.spec.order});
+json body(const Packed& m) {
+  return json::array({m.task, m.pack.path, m.pack.sha256, m.pack.size_bytes, m.pack.broken});
 }
+json body(const FilesLacking& m) { return json::array({m.sha256}); }
+json body(const BroadcastDone& m) { return json::array({m.task, put(m.deliveries)}); }
+json body(const DatasetInfo& m) { return json::array({m.dataset, put(m.spec)}); }
 json body(const JobInfo& m) { return json::array({m.job, put(m.spec), m.repeats, put(m.ranges)}); }
 json body(const PrepareTask& m) { return json::array({m.task, m.job}); }
 json body(const TileTask& m) { return json::array({m.task, m.dataset, m.first, m.count, m.jobs}); }
+json body(const PackTask& m) {
+  return json::array(
+      {m.task, put(m.dataset), m.count, m.shape.channels, m.shape.height, m.shape.width, m.folder});
+}
+json body(const WhichFiles& m) { return json::array({put(m.files)}); }
+json body(const BroadcastTask& m) {
+  return json::array({m.task, put(m.group), put(m.files), m.cache});
+}
 json body(const Leave& m) { return json::array({m.abort_follows, m.why}); }
 
 void read(Fields& fields, Hello& m) {
@@ -314,15 +404,23 @@ void read(Fields& fields, TaskError& m) {
   m.log_tail = fields.get<std::string>();
   m.kind = fields.get_enum(FailureKind::kWorkerUnusable);
 }
+void read(Fields& fields, Packed& m) {
+  m.task = fields.get<std::int64_t>();
+  m.pack.path = fields.get<std::string>();
+  m.pack.sha256 = fields.get<std::string>();
+  m.pack.size_bytes = fields.get<std::int64_t>();
+  m.pack.broken = get_texts(fields.next());
+}
+void read(Fields& fields, FilesLacking& m) { m.sha256 = get_texts(fields.next()); }
+void read(Fields& fields, BroadcastDone& m) {
+  m.task = fields.get<std::int64_t>();
+  m.deliveries = get_list<Delivery>(fields.next(), get_delivery);
+}
 void read(Fields&, Farewell&) {}
 void read(Fields&, Ack&) {}
 void read(Fields& fields, DatasetInfo& m) {
   m.dataset = fields.get<int>();
-  m.spec.format = fields.get<std::string>();
-  m.spec.images = fields.get<std::string>();
-  m.spec.labels = fields.get<std::string>();
-  m.spec.cache = fields.get<std::string>();
-  m.spec.order = fields.get<std::string>();
+  m.spec = get_dataset(fields.next());
 }
 void read(Fields& fields, JobInfo& m) {
   m.job = fields.get<int>();
@@ -340,6 +438,22 @@ void read(Fields& fields, TileTask& m) {
   m.first = fields.get<std::int64_t>();
   m.count = fields.get<std::int64_t>();
   m.jobs = get_list<int>(fields.next(), [](const json& job) { return job.get<int>(); });
+}
+void read(Fields& fields, PackTask& m) {
+  m.task = fields.get<std::int64_t>();
+  m.dataset = get_dataset(fields.next());
+  m.count = fields.get<std::int64_t>();
+  m.shape.channels = fields.get<std::int64_t>();
+  m.shape.height = fields.get<std::int64_t>();
+  m.shape.width = fields.get<std::int64_t>();
+  m.folder = fields.get<std::string>();
+}
+void read(Fields& fields, WhichFiles& m) { m.files = get_files(fields.next()); }
+void read(Fields& fields, BroadcastTask& m) {
+  m.task = fields.get<std::int64_t>();
+  m.group = get_group(fields.next());
+  m.files = get_files(fields.next());
+  m.cache = fields.get<std::string>();
 }
 void read(Fields& fields, Leave& m) {
   m.abort_follows = fields.get<bool>();

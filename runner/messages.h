@@ -10,6 +10,9 @@
 #include <vector>
 
 #include "eval/evaluator.h"
+#include "eval/images/image_pack.h"
+#include "runner/collective/collective.h"
+#include "runner/collective/collective_nccl.h"
 #include "runner/failure.h"
 
 namespace squant::runner {
@@ -51,6 +54,20 @@ struct TaskError {
   std::string log_tail;
   FailureKind kind = FailureKind::kError;
 };
+// Answers PackTask.
+struct Packed {
+  std::int64_t task = 0;
+  eval::ImagePack pack;
+};
+// Answers WhichFiles: the SHA-256 of those that cannot be read where this worker runs.
+struct FilesLacking {
+  std::vector<std::string> sha256;
+};
+// Answers BroadcastTask.
+struct BroadcastDone {
+  std::int64_t task = 0;
+  std::vector<Delivery> deliveries;
+};
 // Answers Leave: the last message of a worker.
 struct Farewell {};
 
@@ -80,6 +97,24 @@ struct TileTask {
   std::int64_t count = 0;
   std::vector<int> jobs;
 };
+// To the coordinator's own child process: PackingWork.
+struct PackTask {
+  std::int64_t task = 0;
+  eval::DatasetSpec dataset;
+  std::int64_t count = 0;
+  eval::Shape shape;
+  std::string folder;
+};
+struct WhichFiles {
+  std::vector<SharedFile> files;
+};
+// BroadcastWork. `cache` is the worker's own choice.
+struct BroadcastTask {
+  std::int64_t task = 0;
+  NcclGroup group;
+  std::vector<SharedFile> files;
+  std::string cache;
+};
 // The worker ends, whatever it is doing.
 struct Leave {
   bool abort_follows =
@@ -87,8 +122,9 @@ struct Leave {
   std::string why;
 };
 
-using Message = std::variant<Hello, Beat, Prepared, TileAnswer, TaskError, Farewell, Ack,
-                             DatasetInfo, JobInfo, PrepareTask, TileTask, Leave>;
+using Message = std::variant<Hello, Beat, Prepared, TileAnswer, TaskError, Packed, FilesLacking,
+                             BroadcastDone, Farewell, Ack, DatasetInfo, JobInfo, PrepareTask,
+                             TileTask, PackTask, WhichFiles, BroadcastTask, Leave>;
 
 Bytes encode(const Message& message);
 // Floats come back as the same bits. Throws std::invalid_argument for bytes that encode() did not

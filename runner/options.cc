@@ -6,6 +6,7 @@
 
 #include "eval/cuda/cuda_device.h"
 #include "runner/collective/choose.h"
+#include "runner/collective/collective_nccl.h"
 #include "runner/provenance.h"
 #include "tools/cli/manual.h"
 
@@ -91,11 +92,15 @@ void add_options(CLI::App& app, Options& options) {
                "counts [on]");
 
   app.add_option("--broadcast", options.broadcast,
-                 "How checkpoints reach nodes that lack them (docs/broadcast.md); mpi: also nodes "
+                 "How files reach nodes that lack them (docs/broadcast.md); mpi, nccl: also nodes "
                  "that have them")
       ->check(CLI::IsMember({"auto", "nccl", "mpi", "off"}))
       ->type_name("auto|nccl|mpi|off")
       ->capture_default_str();
+
+  app.add_flag("--broadcast-images", options.broadcast_images,
+               "Decodes the images on the coordinator's node alone and sends them to the others "
+               "as one file");
 
   CLI::Option* quiet =
       app.add_flag("--quiet", options.quiet, "Prints errors and the final table alone");
@@ -147,10 +152,15 @@ std::string resolve_device(const std::string& device) {
                               " (--device cpu evaluates on the CPU)");
 }
 
+std::string no_nccl() { return has_nccl() ? "" : "this program was built without NCCL"; }
+
 void check_broadcast(const Options& options) {
+  const Broadcast asked = broadcast_from(options.broadcast);
   const MemberFacts any{
       .rank = 1, .host = "", .device = resolve_device(options.device), .device_uuid = "any"};
-  choose_collective({any}, broadcast_from(options.broadcast), kNoNccl);
+  choose_collective({any}, asked, no_nccl());
+  if (options.broadcast_images && asked == Broadcast::kOff)
+    throw std::invalid_argument("--broadcast-images: --broadcast off sends nothing");
 }
 
 }  // namespace squant::runner

@@ -33,6 +33,7 @@ struct Options {
   double hang_timeout_s = 600;
   bool repeat_slow_tiles = true;
   std::string broadcast = "auto";
+  bool broadcast_images = false;
 };
 
 struct ParsedOptions {
@@ -44,13 +45,13 @@ struct ParsedOptions {
 // arguments[0] is the program. Never throws and prints nothing.
 ParsedOptions parse_options(const std::vector<std::string>& arguments);
 
-// "cpu" or "cuda"; "auto" is the CPU. Throws std::invalid_argument for "cuda" where there is no GPU,
-// with the reason.
+// "cpu" or "cuda"; "auto" is the CPU. Throws std::invalid_argument for "cuda" where there is no
+// GPU, with the reason.
 std::string resolve_device(const std::string& device);
 
-// Why no worker of this program uses NCCL; empty: they can.
-inline constexpr const char* kNoNccl = "the workers of this program do not connect over NCCL yet";
-// Throws std::invalid_argument where --broadcast asks for what cannot be.
+// Why this program cannot use NCCL; empty: it can.
+std::string no_nccl();
+// Throws std::invalid_argument where --broadcast or --broadcast-images asks for what cannot be.
 void check_broadcast(const Options& options);
 
 }  // namespace squant::runner

@@ -73,6 +73,7 @@ void take_gpu(Rank& rank, const HostWorkers& host) {
       visible_gpus(std::getenv("CUDA_VISIBLE_DEVICES"), num_installed_gpus());
   const GpuShare share = assign_gpu(visible, host.own, static_cast<int>(host.cpus.size()));
   rank.gpu = share.gpu;
+  rank.gpu_number = share.number;
   if (!rank.note.empty()) rank.note += "; ";
   rank.note += "takes GPU " + share.gpu;
   if (share.num_sharing > 1)
@@ -118,7 +119,7 @@ Rank join_ranks(const Options& options, int* argc, char*** argv) {
   // Where orted dies with its node's connection, its ranks must not hold a device any longer.
   if (rank.launch.by_mpi) prctl(PR_SET_PDEATHSIG, SIGKILL);
   const bool coordinates_only = rank.launch.rank == 0 && rank.launch.size > 1;
-  if (!coordinates_only) rank.spawner = Spawner::fork_off();
+  if (!coordinates_only || options.broadcast_images) rank.spawner = Spawner::fork_off();
   rank.note = widen_affinity(rank.launch.binding_given);
   if (rank.launch.by_mpi) {
     rank.mpi = std::make_unique<MpiTransport>(argc, argv);
@@ -141,9 +142,20 @@ std::unique_ptr<MpiCollective> join_collective(const Rank& rank, const Options& 
   relay.silence_s = options.worker_timeout_s / 2;
   return std::make_unique<MpiCollective>(
       *rank.mpi,
-      MpiMember{
-          .rank = rank.rank, .root = 0, .host = host_name(), .cache = checkpoint_cache_folder()},
+      MpiMember{.rank = rank.rank, .root = 0, .host = host_name(), .cache = file_cache_folder()},
       relay);
+}
+
+std::unique_ptr<ImagePacker> make_packer(const Rank& rank, const Options& options) {
+  if (!options.broadcast_images || rank.size == 1) return nullptr;
+  const CpuSet mine = allowed_cpus();
+  ChildExecutorOptions chosen;
+  chosen.child = {.device = "cpu",
+                  .num_threads = thread_share(mine, {mine}, cgroup_cpu_quota()),
+                  .batch_size = 0,
+                  .cpus = mine};
+  chosen.hang_s = options.hang_timeout_s;
+  return std::make_unique<ImagePacker>(*rank.spawner, std::move(chosen), file_cache_folder());
 }
 
 LocalWorker::LocalWorker(Transport& transport, const Rank& rank, const Options& options)
@@ -152,7 +164,7 @@ LocalWorker::LocalWorker(Transport& transport, const Rank& rank, const Options& 
       collective_(join_collective(rank, options)),
       fetching_(fetching_executor(executor_, collective_.get(), options)),
       worker_(transport, fetching_ ? static_cast<TaskExecutor&>(*fetching_) : executor_,
-              hello_of_this_process(rank.device, rank.num_threads, rank.note),
+              hello_of_this_process(rank.device, rank.gpu_number, rank.num_threads, rank.note),
               {.coordinator = 0,
                .heartbeat_s = heartbeat_s(options),
                .patience_s = 5 * options.worker_timeout_s,

@@ -12,6 +12,7 @@
 #include "runner/collective/fetching_executor.h"
 #include "runner/image_finder.h"
 #include "runner/options.h"
+#include "runner/packing.h"
 #include "runner/spawner.h"
 #include "runner/transport.h"
 #include "runner/worker.h"
@@ -58,17 +59,22 @@ struct Rank {
   int num_threads = 1;               // of its worker
   std::string device;                // of its worker: "cpu", "cuda"
   std::string gpu;                   // its worker's CUDA_VISIBLE_DEVICES; empty: as it is
+  int gpu_number = 0;                // of that GPU, as CUDA counts them in this process
   std::string note;                  // about the affinity and the device
-  std::unique_ptr<Spawner> spawner;  // none: this rank does not work
+  std::unique_ptr<Spawner> spawner;  // none: this rank needs no child process
 };
-// Forks the spawner of a rank that may work, starts MPI where there is a launcher, and finds this
-// rank's share of its host. Collective; to be called while the process has a single thread. Throws
-// std::system_error where the spawner cannot be forked.
+// Forks the spawner of a rank that may need one, starts MPI where there is a launcher, and finds
+// this rank's share of its host. Collective; to be called while the process has a single thread.
+// Throws std::system_error where the spawner cannot be forked.
 Rank join_ranks(const Options& options, int* argc, char*** argv);
 
-// This rank's end of the distribution of checkpoints; none where it is switched off, or the process
+// This rank's end of the distribution of files; none where it is switched off, or the process
 // is alone.
 std::unique_ptr<MpiCollective> join_collective(const Rank& rank, const Options& options);
+
+// Packs the images of the sweep at the coordinator; none unless --broadcast-images asks for it and
+// other ranks work.
+std::unique_ptr<ImagePacker> make_packer(const Rank& rank, const Options& options);
 
 // A worker with its executor.
 class LocalWorker {

@@ -131,14 +131,15 @@ results::RunRow run_row(const Experiment& experiment, const std::vector<std::str
   return run;
 }
 
-Hello hello_of_this_process(const std::string& device, int num_threads, const std::string& note) {
+Hello hello_of_this_process(const std::string& device, int gpu, int num_threads,
+                            const std::string& note) {
   Hello hello;
   hello.program = program_version();
   hello.host = host_name();
   hello.pid = static_cast<int>(getpid());
   hello.device = device;
   if (device == "cuda") {
-    const eval::CudaFacts facts = eval::cuda_facts();
+    const eval::CudaFacts facts = eval::cuda_facts(gpu);
     hello.device_name = facts.name;
     hello.device_uuid = facts.uuid;
     hello.driver = facts.driver;

@@ -24,6 +24,8 @@ std::string shell_line(const std::vector<std::string>& arguments);
 results::RunRow run_row(const Experiment& experiment, const std::vector<std::string>& arguments,
                         const std::string& mpi_version);
 
-Hello hello_of_this_process(const std::string& device, int num_threads, const std::string& note);
+// `gpu`: CUDA's number of the worker's GPU in this process, where `device` is "cuda".
+Hello hello_of_this_process(const std::string& device, int gpu, int num_threads,
+                            const std::string& note);
 
 }  // namespace squant::runner

@@ -58,10 +58,15 @@ Planned make_planned(const Options& options) {
   return planned;
 }
 
-CoordinatorOptions coordinator_options(const Options& options, MpiCollective* files) {
+CoordinatorOptions coordinator_options(const Options& options, int num_workers,
+                                       MpiCollective* files) {
   CoordinatorOptions chosen;
   chosen.files = files;
-  chosen.broadcast = broadcast_from(options.broadcast);
+  chosen.broadcast.asked = broadcast_from(options.broadcast);
+  chosen.broadcast.num_workers = num_workers;
+  chosen.broadcast.host = host_name();
+  chosen.broadcast.no_nccl = no_nccl();
+  chosen.broadcast.make_id = make_nccl_id;
   chosen.program = program_version();
   chosen.scheduler.heartbeat_timeout_s = options.worker_timeout_s;
   chosen.scheduler.max_failures = options.max_failures;
@@ -93,7 +98,7 @@ class Sweep {
     }
     files_ = join_collective(rank_, options_);
     coordinator_.emplace(own_end_ ? static_cast<Transport&>(*own_end_) : *rank_.mpi,
-                         coordinator_options(options, files_.get()),
+                         coordinator_options(options, num_workers(), files_.get()),
                          [this](const std::string& text) { say_always(text); });
   }
 
@@ -172,6 +177,7 @@ class Sweep {
     const WorkSize size = work_size(planned_.plan, inventory_);
     announce(size);
     if (size.jobs_to_run == 0) return conclude(Ending::kComplete);
+    pack_images();
     return conclude(compute());
   }
 
@@ -188,6 +194,29 @@ class Sweep {
     }
     planned_ = planning.get();
     for (const PlannedJob& job : planned_.plan.jobs) identities_.push_back(job.row.identity);
+  }
+
+  void pack_images() {
+    const auto packer = make_packer(rank_, options_);
+    if (!packer) {
+      if (options_.broadcast_images)
+        say("this process works alone: no images are packed (--broadcast-images)");
+      return;
+    }
+    const double began = seconds_since_start();
+    packer->begin(planned_.plan, inventory_);
+    while (!packer->step()) {
+      if (stop_requested()) stop_at_once();
+      if (drain_requested()) return;
+      step();
+      packer->wait(pacer_.next(false));
+    }
+    for (const PackedDataset& one : packer->packs()) {
+      for (const std::string& broken : one.pack.broken)
+        say_always("broken image, counted as wrong: " + broken);
+      say(one.name + ": packed in " + duration_text(seconds_since_start() - began));
+    }
+    coordinator_->use_packs(packer->packs());
   }
 
   Selection selection() const {

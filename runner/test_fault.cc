@@ -51,12 +51,13 @@ bool TestFault::concerns(const eval::Job& job) const {
 bool TestFault::concerns(const Work& work) const {
   if (const auto* preparation = std::get_if<PreparationWork>(&work))
     return image_.empty() && concerns(preparation->job);
-  const auto& tile = std::get<TileWork>(work);
+  const auto* tile = std::get_if<TileWork>(&work);
+  if (tile == nullptr) return false;
   if (!image_.empty()) {
     const std::int64_t image = std::stoll(image_);
-    if (image < tile.first || image >= tile.first + tile.count) return false;
+    if (image < tile->first || image >= tile->first + tile->count) return false;
   }
-  return std::any_of(tile.jobs.begin(), tile.jobs.end(),
+  return std::any_of(tile->jobs.begin(), tile->jobs.end(),
                      [&](const auto& one) { return concerns(one.job); });
 }
 

@@ -28,8 +28,9 @@ class WorkEvaluator {
  public:
   explicit WorkEvaluator(const eval::EvaluatorOptions& options) : options_(options) {}
 
-  // `progress` is called now and then with the number of the tile's jobs that are done. Throws
-  // nothing: what goes wrong is a WorkFailed, or the error of a job of the tile.
+  // A preparation or a tile. `progress` is called now and then with the number of the tile's jobs
+  // that are done. Throws nothing: what goes wrong is a WorkFailed, or the error of a job of the
+  // tile.
   WorkResult run(const Work& work, const std::function<void(std::size_t)>& progress);
 
  private:

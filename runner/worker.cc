@@ -78,6 +78,19 @@ void Worker::on(const TileTask& message) {
   start(message.task, std::move(work));
 }
 
+void Worker::on(const WhichFiles& message) {
+  FilesLacking answer;
+  if (options_.files != nullptr) answer.sha256 = options_.files->lacking(message.files);
+  send(answer);
+}
+
+void Worker::on(const BroadcastTask& message) {
+  spdlog::info("task {}: {} files over NCCL, as {} of {}", message.task, message.files.size(),
+               message.group.rank, message.group.hosts.size());
+  const std::string cache = options_.files != nullptr ? options_.files->cache_folder() : "";
+  start(message.task, BroadcastWork{message.group, message.files, cache});
+}
+
 void Worker::on(const Leave& message) {
   state_ = message.abort_follows ? State::kLeftForAbort : State::kLeft;
   farewell_ = message.why;
@@ -117,6 +130,13 @@ void Worker::finish(WorkResult result) {
       spdlog::error("task {}: {}", task, one.error);
     }
     send(TileAnswer{task, std::move(*tile), failed ? log_tail() : std::string()});
+    return;
+  }
+  if (auto* deliveries = std::get_if<Deliveries>(&result)) {
+    for (const Delivery& one : *deliveries) {
+      if (!one.error.empty()) spdlog::warn("task {}: {}", task, one.error);
+    }
+    send(BroadcastDone{task, std::move(*deliveries)});
     return;
   }
   const auto& [reason, kind] = std::get<WorkFailed>(result);

@@ -20,7 +20,7 @@ struct WorkerOptions {
   double heartbeat_s = 2;
   double patience_s =
       300;  // without a word of the coordinator the worker ends: it must not hold a device for ever
-  FetchingExecutor* files = nullptr;      // gets checkpoints from other ranks; null: nothing does
+  FetchingExecutor* files = nullptr;      // gets files from other ranks; null: nothing does
   std::function<std::string()> log_tail;  // the last lines of the log, for a failure; may be empty
 };
 
@@ -42,6 +42,8 @@ class Worker {
   void on(const JobInfo& message);
   void on(const PrepareTask& message);
   void on(const TileTask& message);
+  void on(const WhichFiles& message);
+  void on(const BroadcastTask& message);
   void on(const Leave& message);
   template <typename Other>
   void on(const Other& message);

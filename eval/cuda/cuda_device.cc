@@ -135,12 +135,16 @@ class CudaIntegerEngine final : public CudaEngine {
   std::vector<IntegerLayerFacts> layers_;
 };
 
-cudaDeviceProp current_properties() {
-  int device = 0;
+cudaDeviceProp properties_of(int device) {
   cudaDeviceProp properties{};
-  SQ_CUDA_CHECK(cudaGetDevice(&device));
   SQ_CUDA_CHECK(cudaGetDeviceProperties(&properties, device));
   return properties;
+}
+
+cudaDeviceProp current_properties() {
+  int device = 0;
+  SQ_CUDA_CHECK(cudaGetDevice(&device));
+  return properties_of(device);
 }
 
 // Why the engine cannot run there; empty: it can.
@@ -222,11 +226,11 @@ bool cuda_usable(std::string* why_not) {
   return reason.empty();
 }
 
-CudaFacts cuda_facts() {
+CudaFacts cuda_facts(int device) {
   require_gpu();
   int version = 0;
   SQ_CUDA_CHECK(cudaDriverGetVersion(&version));
-  const cudaDeviceProp properties = current_properties();
+  const cudaDeviceProp properties = properties_of(device);
   return {properties.name, uuid_text(properties.uuid),
           std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10)};
 }

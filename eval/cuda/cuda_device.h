@@ -16,13 +16,14 @@ namespace squant::eval {
 // is missing.
 bool cuda_usable(std::string* why_not = nullptr);
 
-// The process's current GPU, for provenance. Throws std::invalid_argument where there is none.
+// A GPU for provenance, by CUDA's number in this process. Throws std::invalid_argument where there
+// is none.
 struct CudaFacts {
   std::string name;    // "NVIDIA H100 80GB HBM3"
   std::string uuid;    // "GPU-" and 36 characters, as nvidia-smi prints it
   std::string driver;  // newest CUDA version that the driver supports, "13.0"
 };
-CudaFacts cuda_facts();
+CudaFacts cuda_facts(int device = 0);
 
 // The integer engine on a GPU: the CPU's logits to the bit, for every batch size.
 class CudaEngine : public Engine {

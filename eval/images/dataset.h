@@ -21,6 +21,7 @@ struct DatasetSpec {
   std::string cache;   // image_folder: folder of the packed cache; empty: the user's cache folder;
                        // "none": no cache
   std::string order = kRandomOrder;  // or kFileOrder (image_order.h)
+  std::string sha256{};              // of a pack's file (image_pack.h); empty: of no file
 };
 
 // Where the pictures of a chunk came from.

@@ -11,6 +11,10 @@
 
 namespace squant::runner {
 
+inline std::string rank_name(int rank, const std::string& host) {
+  return "rank " + std::to_string(rank) + (host.empty() ? "" : " on " + host);
+}
+
 struct SharedFile {
   std::string path;    // at the root: what is read; elsewhere: what the plan calls it
   std::string sha256;  // of its content, lower-case hex

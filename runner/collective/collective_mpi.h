@@ -31,6 +31,10 @@ class MpiCollective final : public Collective {
   void begin(const SharedFile& file, double now) override;
   std::vector<Delivery> step(double now) override;
 
+  // Where a whole copy lies that this host has received, now or in an earlier sweep.
+  std::optional<std::string> find(const std::string& sha256) { return cache_.find(sha256); }
+  const std::string& cache_folder() const { return cache_.folder(); }
+
   // A message for which is_frame() holds. Throws std::invalid_argument for a malformed one.
   void receive(const Envelope& envelope, double now);
   // At the root: this rank is dead.

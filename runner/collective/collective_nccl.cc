@@ -16,7 +16,6 @@
 #include "eval/checkpoint/digest.h"
 #include "runner/collective/nccl_session.h"
 #include "runner/collective/node_cache.h"
-#include "runner/collective/relay.h"
 
 namespace squant::runner {
 namespace {
@@ -68,7 +67,7 @@ class NcclCollective final : public Collective {
 
   std::vector<Delivery> deliver(const SharedFile& file) {
     const auto began = std::chrono::steady_clock::now();
-    Delivery own{file.sha256, group_.rank, host(group_.rank), 0, 0, "", ""};
+    Delivery own{file.sha256, group_.name(group_.rank), host(group_.rank), 0, 0, "", ""};
     std::vector<std::int64_t> verdicts;
     try {
       if (!broken_.empty()) throw std::runtime_error("the group broke earlier: " + broken_);
@@ -78,7 +77,7 @@ class NcclCollective final : public Collective {
       session_->stop_clock();
     } catch (const std::exception& error) {
       if (broken_.empty()) broken_ = error.what();
-      own.error = file.path + " was not received by " + rank_name(group_.rank, own.host) +
+      own.error = file.path + " was not received by " + group_.name_text(group_.rank) +
                   " over NCCL: " + error.what();
       cache_.abandon(file.sha256);
     }
@@ -92,8 +91,7 @@ class NcclCollective final : public Collective {
     session_->broadcast(&size, sizeof(size));
     if (size < 0) {
       if (own.error.empty()) {
-        own.error = file.path + ": cannot be read by the root, " +
-                    rank_name(group_.root, host(group_.root));
+        own.error = file.path + ": cannot be read by the root, " + group_.name_text(group_.root);
       }
       return {};
     }
@@ -115,8 +113,8 @@ class NcclCollective final : public Collective {
 
   void conclude(const SharedFile& file, bool intact, Delivery& own) {
     if (own.error.empty() && !intact) {
-      own.error = "what " + rank_name(group_.root, host(group_.root)) +
-                  " sent does not have the SHA-256 " + file.sha256;
+      own.error = "what " + group_.name_text(group_.root) + " sent does not have the SHA-256 " +
+                  file.sha256;
     }
     if (is_root()) {
       if (own.error.empty()) own.path = file.path;
@@ -150,11 +148,11 @@ class NcclCollective final : public Collective {
     std::vector<Delivery> all;
     for (int rank = 0; is_root() && rank < static_cast<int>(group_.hosts.size()); ++rank) {
       if (rank == group_.root) continue;
-      Delivery other{file.sha256, rank, host(rank), 0, own.seconds, "", ""};
+      Delivery other{file.sha256, group_.name(rank), host(rank), 0, own.seconds, "", ""};
       if (verdicts.empty()) {
         other.error = own.error;
       } else if (verdicts[static_cast<std::size_t>(rank)] < 0) {
-        other.error = rank_name(rank, other.host) + " did not get " + file.path +
+        other.error = group_.name_text(rank) + " did not get " + file.path +
                       " over NCCL: its own log says why";
       } else {
         other.bytes = verdicts[static_cast<std::size_t>(rank)];

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -21,12 +22,20 @@ namespace squant::runner {
 using NcclId = std::array<std::uint8_t, 128>;  // of a communicator: made by one member, sent to all
 
 struct NcclGroup {
-  int rank = 0;
+  int rank = 0;  // of this member in the group
   int root = 0;
   std::vector<std::string> hosts;  // of all members, by rank; no GPU twice
+  std::vector<int> names;          // what deliveries call the members; empty: their ranks here
   int device = 0;                  // CUDA's number of this member's GPU
   NcclId id{};
   double deadline_s = 120;  // for making the communicator, and again for each file
+
+  int name(int member) const {
+    return names.empty() ? member : names.at(static_cast<std::size_t>(member));
+  }
+  std::string name_text(int member) const {
+    return rank_name(name(member), hosts.at(static_cast<std::size_t>(member)));
+  }
 };
 
 // Whether this program was built with NCCL. If not, the two below throw std::runtime_error.

@@ -136,11 +136,11 @@ ncclResult_t NcclSession::state() {
   if (aborted_) {
     std::string members;
     for (std::size_t rank = 0; rank < group_.hosts.size(); ++rank) {
-      members += (rank == 0 ? "" : ", ") + std::to_string(rank) + " on " + group_.hosts[rank];
+      members += (rank == 0 ? "" : ", ") + group_.name_text(static_cast<int>(rank));
     }
     throw std::runtime_error("aborted after " +
                              std::to_string(static_cast<int>(group_.deadline_s)) +
-                             " s: one of the ranks " + members + " does not take part");
+                             " s: one of these does not take part: " + members);
   }
   ncclResult_t result = ncclSuccess;
   check_nccl(ncclCommGetAsyncError(comm_, &result), "ncclCommGetAsyncError");

@@ -49,7 +49,7 @@ class NodeCache final : public FileStore {
   std::map<std::string, std::unique_ptr<Handle>> whole_;  // that are being served
 };
 
-// checkpoints/ in the user's cache folder; empty where no variable says where that is.
-std::string checkpoint_cache_folder();
+// files/ in the user's cache folder; empty where no variable says where that is.
+std::string file_cache_folder();
 
 }  // namespace squant::runner

@@ -31,8 +31,4 @@ struct Outgoing {
   Frame frame;
 };
 
-inline std::string rank_name(int rank, const std::string& host) {
-  return "rank " + std::to_string(rank) + (host.empty() ? "" : " on " + host);
-}
-
 }  // namespace squant::runner

@@ -102,6 +102,7 @@ class CoordinatorTest : public testing::Test {
   void work(const Other&) {
     ++num_received_;
   }
+  void work(const DatasetInfo& message) { datasets_.push_back(message.spec); }
   void work(const PrepareTask& task) {
     Prepared done{task.task, {}};
     done.preparation.ranges = {{0, 0.1F}};
@@ -136,6 +137,7 @@ class CoordinatorTest : public testing::Test {
   std::int64_t miscount_ = 0;
   int num_received_ = 0;
   int num_tiles_ = 0;
+  std::vector<eval::DatasetSpec> datasets_;  // that the worker was told of
   std::string said_;
   FakeStore store_;
   Plan plan_;
@@ -170,6 +172,19 @@ TEST_F(CoordinatorTest, StoresWorkersPreparationsAndEveryTileOnce) {
   EXPECT_EQ(view.evaluations, 300);
   EXPECT_EQ(view.jobs_done, 2);
   EXPECT_EQ(view.rows[0].num_top1, 80);
+}
+
+TEST_F(CoordinatorTest, WorkersReadThePackInPlaceOfTheDataSet) {
+  coordinator_->use_packs({{0, {1, 28, 28}, "images", {"/cache/ab", "ab", 1, {}}},
+                           {0, {3, 224, 224}, "images", {"/cache/cd", "cd", 1, {}}}});
+  tell(hello("1.0"));
+  begin();
+  run(30);
+  EXPECT_EQ(coordinator_->ending(), Ending::kComplete);
+  ASSERT_EQ(datasets_.size(), 1U);
+  EXPECT_EQ(datasets_[0].format, "image_pack");
+  EXPECT_EQ(datasets_[0].images, "/cache/ab");
+  EXPECT_EQ(datasets_[0].sha256, "ab");
 }
 
 TEST_F(CoordinatorTest, AFullDiskHoldsWorkBackAndLosesNothing) {

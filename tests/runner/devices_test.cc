@@ -44,6 +44,8 @@ TEST(DevicesTest, WorkersTakeTurnsAndNoGpuIsIdleWhileAnotherIsShared) {
   }
   EXPECT_EQ(assign_gpu(visible, 0, 1).gpu, "2");
   EXPECT_EQ(assign_gpu(visible, 1, 2).gpu, "0");
+  EXPECT_EQ(assign_gpu(visible, 0, 1).number, 0);
+  EXPECT_EQ(assign_gpu(visible, 1, 2).number, 1) << "CUDA counts what is visible";
 }
 
 TEST(DevicesTest, WithoutAGpuAssignmentIsAnError) {

@@ -168,5 +168,57 @@ TEST(MessagesTest, BytesOfNobodyAreRefused) {
   }
 }
 
+TEST(MessagesTest, WhatIsSaidAboutFilesComesBackAsItWas) {
+  DatasetInfo dataset{3, {"image_pack", "/cache/x", "labels", "none", "files", "ab12"}};
+  EXPECT_EQ(round_trip(dataset).spec.sha256, "ab12");
+  EXPECT_EQ(round_trip(dataset).spec.order, "files");
+
+  const PackTask packing =
+      round_trip(PackTask{5, dataset.spec, 50000, {3, 224, 299}, "/home/a b/.cache"});
+  EXPECT_EQ(packing.task, 5);
+  EXPECT_EQ(packing.dataset.images, "/cache/x");
+  EXPECT_EQ(packing.count, 50000);
+  EXPECT_EQ(packing.shape, (eval::Shape{3, 224, 299}));
+  EXPECT_EQ(packing.folder, "/home/a b/.cache");
+  const Packed packed = round_trip(Packed{5, {"/p", "ff", std::int64_t{1} << 40, {"x: broken"}}});
+  EXPECT_EQ(packed.pack.path, "/p");
+  EXPECT_EQ(packed.pack.sha256, "ff");
+  EXPECT_EQ(packed.pack.size_bytes, std::int64_t{1} << 40);
+  EXPECT_EQ(packed.pack.broken, std::vector<std::string>{"x: broken"});
+
+  EXPECT_EQ(round_trip(WhichFiles{{{"/a", "aa"}, {"/b", "bb"}}}).files.at(1).sha256, "bb");
+  EXPECT_EQ(round_trip(FilesLacking{{"aa"}}).sha256, std::vector<std::string>{"aa"});
+  BroadcastTask sent{-1, {}, {{"/a", "aa"}}, "/cache"};
+  sent.group.rank = 1;
+  sent.group.root = 2;
+  sent.group.hosts = {"n0", "n1", "n2"};
+  sent.group.names = {1, 4, 9};
+  sent.group.device = 3;
+  for (std::size_t i = 0; i < sent.group.id.size(); ++i)
+    sent.group.id[i] = static_cast<std::uint8_t>(2 * i);
+  sent.group.deadline_s = 0.1;
+  const BroadcastTask task = round_trip(sent);
+  EXPECT_EQ(task.task, -1);
+  EXPECT_EQ(task.group.rank, 1);
+  EXPECT_EQ(task.group.root, 2);
+  EXPECT_EQ(task.group.hosts, sent.group.hosts);
+  EXPECT_EQ(task.group.names, sent.group.names);
+  EXPECT_EQ(task.group.device, 3);
+  EXPECT_EQ(task.group.id, sent.group.id);
+  EXPECT_EQ(task.group.deadline_s, 0.1);
+  EXPECT_EQ(task.files.at(0).path, "/a");
+  EXPECT_EQ(task.cache, "/cache");
+  const BroadcastDone done =
+      round_trip(BroadcastDone{-1, {{"aa", 4, "n1", 12, 0.5, "/cache/aa", "why"}}});
+  const Delivery& one = done.deliveries.at(0);
+  EXPECT_EQ(one.sha256, "aa");
+  EXPECT_EQ(one.rank, 4);
+  EXPECT_EQ(one.host, "n1");
+  EXPECT_EQ(one.bytes, 12);
+  EXPECT_EQ(one.seconds, 0.5);
+  EXPECT_EQ(one.path, "/cache/aa");
+  EXPECT_EQ(one.error, "why");
+}
+
 }  // namespace
 }  // namespace squant::runner

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -21,22 +22,34 @@ class RecordingExecutor final : public TaskExecutor {
  public:
   void start(Work work) override {
     paths.clear();
+    result_ = eval::Preparation{};
     if (const auto* preparation = std::get_if<PreparationWork>(&work)) {
       paths.push_back(preparation->job.checkpoint);
+    } else if (const auto* tile = std::get_if<TileWork>(&work)) {
+      eval::Evaluator::Tile done;
+      if (!tile->dataset.images.empty()) paths.push_back(tile->dataset.images);
+      for (const auto& one : tile->jobs) {
+        paths.push_back(one.job.checkpoint);
+        done.results.emplace_back().counts.num_images = tile->count;
+      }
+      result_ = std::move(done);
     } else {
-      for (const auto& one : std::get<TileWork>(work).jobs) paths.push_back(one.job.checkpoint);
+      for (const SharedFile& file : std::get<BroadcastWork>(work).files) paths.push_back(file.path);
+      result_ = deliveries;
     }
     busy_ = true;
   }
   std::optional<WorkResult> poll() override {
     if (!std::exchange(busy_, false)) return std::nullopt;
-    return eval::Preparation{};
+    return std::move(result_);
   }
   bool busy() const override { return busy_; }
   void wait(double /*seconds*/) override {}
   std::vector<std::string> paths;
+  Deliveries deliveries;  // of a broadcast
 
  private:
+  WorkResult result_;
   bool busy_ = false;
 };
 
@@ -73,6 +86,7 @@ class FetchingExecutorTest : public testing::Test {
   }
   static Work tile(const std::vector<eval::Job>& jobs) {
     TileWork work;
+    work.count = 10;
     for (const eval::Job& one : jobs) work.jobs.push_back({one, {}});
     return work;
   }
@@ -109,7 +123,7 @@ TEST_F(FetchingExecutorTest, WorkWaitsForItsCheckpointsAndNamesTheLocalCopies) {
   EXPECT_THROW(executor_->start(PreparationWork{}), std::logic_error);
   const auto result = run();
   ASSERT_TRUE(result);
-  EXPECT_TRUE(std::holds_alternative<eval::Preparation>(*result));
+  EXPECT_EQ(std::get<eval::Evaluator::Tile>(*result).results.size(), 3U);
   EXPECT_EQ(inner_.paths, (std::vector<std::string>{cached(a), cached(b), cached(a)}));
   EXPECT_EQ(content(cached(b)), content(b.path));
   EXPECT_FALSE(executor_->busy());
@@ -158,16 +172,91 @@ TEST_F(FetchingExecutorTest, ASecondPieceOfWorkAndALaterSweepAskForNothing) {
   EXPECT_EQ(received(), 6'000'000);
 }
 
-TEST_F(FetchingExecutorTest, ACheckpointThatCannotBeGotFailsTheWorkAndNotTheNext) {
+TEST_F(FetchingExecutorTest, ACheckpointThatCannotBeGotFailsItsOwnJobsAlone) {
   const SharedFile good = offered("a.pth", 1);
-  executor_->start(tile({job(good), job({"/x.pth", std::string(64, 'b')})}));
-  const auto result = run();
+  const eval::Job bad = job({"/x.pth", std::string(64, 'b')});
+  executor_->start(tile({bad, job(good), bad}));
+  auto result = run();
   ASSERT_TRUE(result);
-  EXPECT_THAT(std::get<WorkFailed>(*result).reason, HasSubstr("x.pth was not received by rank 1"));
+  EXPECT_EQ(inner_.paths, std::vector<std::string>{cached(good)});
+  const auto& results = std::get<eval::Evaluator::Tile>(*result).results;
+  ASSERT_EQ(results.size(), 3U);
+  for (const std::size_t failed : {0U, 2U})
+    EXPECT_THAT(results[failed].error, HasSubstr("x.pth was not received by rank 1"));
+  EXPECT_EQ(results[1].error, "");
+  EXPECT_EQ(results[1].counts.num_images, 10);
+
+  inner_.paths.clear();
+  executor_->start(tile({bad}));
+  result = run();
+  ASSERT_TRUE(result);
+  EXPECT_THAT(std::get<eval::Evaluator::Tile>(*result).results.at(0).error, HasSubstr("x.pth"));
+  executor_->start(PreparationWork{bad, 0});
+  result = run();
+  ASSERT_TRUE(result);
+  EXPECT_THAT(std::get<WorkFailed>(*result).reason, HasSubstr("x.pth"));
   EXPECT_TRUE(inner_.paths.empty());
+
   executor_->start(PreparationWork{job(good), 0});
   ASSERT_TRUE(run());
   EXPECT_EQ(inner_.paths, std::vector<std::string>{cached(good)});
+}
+
+TEST_F(FetchingExecutorTest, APackOfImagesIsFetchedLikeACheckpointAndTheTileFailsWithoutIt) {
+  const SharedFile images = offered("images", 1);
+  const SharedFile weights = offered("a.pth", 2);
+  TileWork work = std::get<TileWork>(tile({job(weights)}));
+  work.dataset = {"image_pack", "/another/node" + images.path, "", "", "files", images.sha256};
+  executor_->start(work);
+  ASSERT_TRUE(run());
+  EXPECT_EQ(inner_.paths, (std::vector<std::string>{cached(images), cached(weights)}));
+
+  inner_.paths.clear();
+  work.dataset.sha256 = std::string(64, 'b');
+  executor_->start(work);
+  const auto result = run();
+  ASSERT_TRUE(result);
+  EXPECT_THAT(std::get<WorkFailed>(*result).reason, HasSubstr("was not received by rank 1"));
+  EXPECT_TRUE(inner_.paths.empty());
+}
+
+TEST_F(FetchingExecutorTest, TheRootOfABroadcastFirstGetsWhatItSendsTheOthersWait) {
+  const SharedFile file = offered("a.pth", 1);
+  const SharedFile elsewhere{"/another/node" + file.path, file.sha256};
+  EXPECT_EQ(executor_->lacking({elsewhere, file}), std::vector<std::string>{file.sha256});
+  BroadcastWork work;
+  work.group.hosts = {"node1", "node2"};
+  work.files = {elsewhere};
+  work.group.rank = 1;
+  inner_.deliveries = {{file.sha256, 1, "node2", 0, 0, "", "the group broke"}};
+  executor_->start(work);
+  auto result = run();
+  ASSERT_TRUE(result);
+  EXPECT_EQ(inner_.paths, std::vector<std::string>{elsewhere.path});
+  EXPECT_THAT(executor_->lacking({elsewhere}), testing::SizeIs(1));
+
+  work.group.rank = 0;
+  executor_->start(work);
+  result = run();
+  ASSERT_TRUE(result);
+  EXPECT_EQ(inner_.paths, std::vector<std::string>{cached(file)});
+  EXPECT_THAT(executor_->lacking({elsewhere}), testing::IsEmpty());
+}
+
+TEST_F(FetchingExecutorTest, WhatCameOverNcclIsNotAskedForAgain) {
+  const SharedFile file = offered("a.pth", 1);
+  BroadcastWork work;
+  work.group.hosts = {"node0", "node1"};
+  work.group.rank = 1;
+  work.files = {{"/another/node" + file.path, file.sha256}};
+  inner_.deliveries = {{file.sha256, 1, "node1", 3'000'000, 1, file.path, ""}};
+  executor_->start(work);
+  ASSERT_TRUE(run());
+  executor_->start(PreparationWork{job(file), 0});
+  ASSERT_TRUE(run());
+  EXPECT_EQ(inner_.paths, std::vector<std::string>{file.path});
+  EXPECT_TRUE(std::all_of(heard_.begin(), heard_.end(),
+                          [](const Delivery& one) { return one.bytes == 0; }));
 }
 
 }  // namespace

@@ -272,8 +272,7 @@ class BroadcastTest : public SweepTest {
   static std::size_t copies() {
     std::size_t found = 0;
     for (int rank = 0; rank < 4; ++rank) {
-      const fs::path cache =
-          folder() / ("node" + std::to_string(rank)) / "squant-sweep" / "checkpoints";
+      const fs::path cache = folder() / ("node" + std::to_string(rank)) / "squant-sweep" / "files";
       std::error_code error;
       for (const auto& entry : fs::directory_iterator(cache, error)) {
         ++found;
@@ -302,7 +301,7 @@ TEST_F(BroadcastTest, NodesThatLackTheCheckpointGetItAndGiveTheSameDigests) {
   ASSERT_EQ(command.wait(), 0) << command.output();
   EXPECT_THAT(command.output(), ContainsRegex("checkpoint resnet.safetensors: [0-9.]+ MiB sent to "
                                               "[123] nodes? in [0-9.]+ s over MPI"));
-  EXPECT_THAT(log("hidden.sqlite"), HasSubstr("checkpoints are broadcast over MPI: rank "));
+  EXPECT_THAT(log("hidden.sqlite"), HasSubstr("files are broadcast over MPI: rank "));
   EXPECT_EQ(facts("hidden.sqlite"), facts("seen.sqlite"));
   EXPECT_GE(copies(), 1U);
 
@@ -325,6 +324,51 @@ TEST_F(BroadcastTest, SwitchedOffTheJobFailsAndNamesThePath) {
   EXPECT_EQ(command.wait(), 1) << command.output();
   EXPECT_THAT(command.output(), HasSubstr("/proc/self/cwd/resnet.safetensors"));
   EXPECT_EQ(copies(), 0U);
+}
+
+TEST_F(BroadcastTest, ImagesThatOneNodeAloneHasAreSentPackedAndGiveTheSameDigests) {
+  const auto with_images = [](const std::string& db, std::vector<std::string> more) {
+    more.insert(more.end(), {"--set", "dataset.images=/proc/self/cwd/images", "--set",
+                             "dataset.labels=/proc/self/cwd/labels"});
+    return hidden(db, more);
+  };
+  auto plain =
+      start(3, sweep("whole.sqlite", {"--images", "300", "--only", "model=fmnist_resnet"}));
+  ASSERT_EQ(plain->wait(), 0) << plain->output();
+  Command without(with_images("without.sqlite", {}), folder(), "without");
+  EXPECT_EQ(without.wait(), 1) << "the workers see no images\n" << without.output();
+
+  Command sent(with_images("sent.sqlite", {"--broadcast-images", "--broadcast", "mpi"}), folder(),
+               "sent");
+  ASSERT_EQ(sent.wait(), 0) << sent.output();
+  EXPECT_THAT(sent.output(), HasSubstr("images idx 28x28: packed in "));
+  EXPECT_THAT(sent.output(),
+              ContainsRegex("images idx 28x28: [0-9.]+ MiB sent to [123] nodes? in "));
+  EXPECT_EQ(facts("sent.sqlite"), facts("whole.sqlite"));
+  EXPECT_GE(copies(), 3U);  // the coordinator's pack, and two files at one worker at least
+
+  // The next one packs the same file again, and no node needs it.
+  const std::size_t before = copies();
+  Command again(with_images("sent.sqlite", {"--broadcast-images", "--force"}), folder(), "resent");
+  ASSERT_EQ(again.wait(), 0) << again.output();
+  EXPECT_EQ(facts("sent.sqlite"), facts("whole.sqlite"));
+  EXPECT_THAT(again.output(), Not(HasSubstr("images idx 28x28: [0-9.]+ MiB sent")));
+  EXPECT_GE(copies(), before);
+}
+
+TEST_F(BroadcastTest, ImagesThatCannotBePackedEndTheSweepAtItsBeginning) {
+  fs::create_directories(folder() / "node0");
+  std::ofstream(folder() / "node0" / "squant-sweep") << "in the way";
+  Command command(hidden("unpacked.sqlite", {"--broadcast-images"}), folder(), "unpacked");
+  EXPECT_EQ(command.wait(), 2) << command.output();
+  EXPECT_THAT(command.output(), HasSubstr("--broadcast-images: "));
+  EXPECT_THAT(command.output(), HasSubstr("node0/squant-sweep"));
+}
+
+TEST_F(BroadcastTest, ImagesCannotBeSentWhereNothingIs) {
+  auto command = start(2, sweep("never.sqlite", {"--broadcast-images", "--broadcast", "off"}));
+  EXPECT_EQ(command->wait(), 2);
+  EXPECT_EQ(count(command->output(), "--broadcast off sends nothing"), 1U) << command->output();
 }
 
 TEST_F(BroadcastTest, NcclBetweenCpusIsWrongUse) {
