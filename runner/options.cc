@@ -152,13 +152,15 @@ std::string resolve_device(const std::string& device) {
                               " (--device cpu evaluates on the CPU)");
 }
 
-std::string no_nccl() { return has_nccl() ? "" : "this program was built without NCCL"; }
+std::string obstacle_to_nccl(const Options& options) {
+  return resolve_device(options.device) == "cuda" ? why_no_nccl() : "no worker has a GPU";
+}
 
 void check_broadcast(const Options& options) {
   const Broadcast asked = broadcast_from(options.broadcast);
-  const MemberFacts any{
-      .rank = 1, .host = "", .device = resolve_device(options.device), .device_uuid = "any"};
-  choose_collective({any}, asked, no_nccl());
+  const std::string device = resolve_device(options.device);
+  const MemberFacts any{.rank = 1, .host = "", .device = device, .device_uuid = "any"};
+  choose_collective({any}, asked, obstacle_to_nccl(options));
   if (options.broadcast_images && asked == Broadcast::kOff)
     throw std::invalid_argument("--broadcast-images: --broadcast off sends nothing");
 }

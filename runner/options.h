@@ -49,8 +49,9 @@ ParsedOptions parse_options(const std::vector<std::string>& arguments);
 // GPU, with the reason.
 std::string resolve_device(const std::string& device);
 
-// Why this program cannot use NCCL; empty: it can.
-std::string no_nccl();
+// Why the workers cannot use NCCL, as far as the command line and this machine tell; empty: they
+// can. Its library is loaded where GPUs are asked for, and only there.
+std::string obstacle_to_nccl(const Options& options);
 // Throws std::invalid_argument where --broadcast or --broadcast-images asks for what cannot be.
 void check_broadcast(const Options& options);
 

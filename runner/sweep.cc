@@ -65,7 +65,7 @@ CoordinatorOptions coordinator_options(const Options& options, int num_workers,
   chosen.broadcast.asked = broadcast_from(options.broadcast);
   chosen.broadcast.num_workers = num_workers;
   chosen.broadcast.host = host_name();
-  chosen.broadcast.no_nccl = no_nccl();
+  chosen.broadcast.no_nccl = obstacle_to_nccl(options);
   chosen.broadcast.make_id = make_nccl_id;
   chosen.program = program_version();
   chosen.scheduler.heartbeat_timeout_s = options.worker_timeout_s;

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "eval/checkpoint/digest.h"
+#include "runner/collective/nccl_library.h"
 #include "runner/collective/nccl_session.h"
 #include "runner/collective/node_cache.h"
 
@@ -193,11 +194,18 @@ class NcclCollective final : public Collective {
 
 }  // namespace
 
-bool has_nccl() { return true; }
+std::string why_no_nccl() {
+  try {
+    nccl();
+    return "";
+  } catch (const std::runtime_error& error) {
+    return error.what();
+  }
+}
 
 NcclId make_nccl_id() {
   ncclUniqueId made;
-  check_nccl(ncclGetUniqueId(&made), "ncclGetUniqueId");
+  check_nccl(nccl().get_unique_id(&made), "ncclGetUniqueId");
   NcclId id{};
   std::memcpy(id.data(), made.internal, id.size());
   return id;

@@ -38,8 +38,9 @@ struct NcclGroup {
   }
 };
 
-// Whether this program was built with NCCL. If not, the two below throw std::runtime_error.
-bool has_nccl();
+// Why NCCL cannot be used, whatever the GPUs are: this program was built without it, or its library
+// cannot be loaded here. Empty: it can. If not, the two below throw std::runtime_error.
+std::string why_no_nccl();
 
 // Throws std::runtime_error with NCCL's text.
 NcclId make_nccl_id();

@@ -9,7 +9,7 @@ constexpr const char* kAbsent = "this program was built without NCCL";
 
 }  // namespace
 
-bool has_nccl() { return false; }
+std::string why_no_nccl() { return kAbsent; }
 NcclId make_nccl_id() { throw std::runtime_error(kAbsent); }
 std::unique_ptr<Collective> make_nccl_collective(const NcclGroup&, const std::string&) {
   throw std::runtime_error(kAbsent);

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "quant/cuda_check.h"
+#include "runner/collective/nccl_library.h"
 
 namespace squant::runner {
 namespace {
@@ -17,8 +18,8 @@ void nap() { std::this_thread::sleep_for(kPollInterval); }
 
 void check_nccl(ncclResult_t result, const char* expression) {
   if (result == ncclSuccess || result == ncclInProgress) return;
-  throw std::runtime_error(std::string(expression) + ": " + ncclGetErrorString(result) + ": " +
-                           ncclGetLastError(nullptr));
+  throw std::runtime_error(std::string(expression) + ": " + nccl().get_error_string(result) + ": " +
+                           nccl().get_last_error(nullptr));
 }
 
 NcclSession::NcclSession(const NcclGroup& group) : group_(group) {
@@ -66,8 +67,8 @@ void NcclSession::connect() {
   ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
   config.blocking = 0;
   ncclComm_t comm = nullptr;
-  const ncclResult_t started = ncclCommInitRankConfig(&comm, static_cast<int>(group_.hosts.size()),
-                                                      id, group_.rank, &config);
+  const ncclResult_t started = nccl().comm_init_rank_config(
+      &comm, static_cast<int>(group_.hosts.size()), id, group_.rank, &config);
   {
     const std::lock_guard guard(mutex_);
     comm_ = comm;
@@ -95,7 +96,7 @@ void NcclSession::broadcast(void* data, std::size_t size) {
   if (group_.rank == group_.root) {
     SQ_CUDA_CHECK(cudaMemcpyAsync(staging_, data, size, cudaMemcpyHostToDevice, stream_));
   }
-  run(ncclBroadcast(staging_, received, size, ncclUint8, group_.root, comm_, stream_),
+  run(nccl().broadcast(staging_, received, size, ncclUint8, group_.root, comm_, stream_),
       "ncclBroadcast");
   SQ_CUDA_CHECK(cudaMemcpy(data, received, size, cudaMemcpyDeviceToHost));
 }
@@ -104,7 +105,7 @@ std::vector<std::int64_t> NcclSession::gather(std::int64_t mine) {
   std::vector<std::int64_t> all(group_.hosts.size());
   auto* received = static_cast<char*>(staging_) + kPieceBytes;
   SQ_CUDA_CHECK(cudaMemcpyAsync(staging_, &mine, sizeof(mine), cudaMemcpyHostToDevice, stream_));
-  run(ncclAllGather(staging_, received, 1, ncclInt64, comm_, stream_), "ncclAllGather");
+  run(nccl().all_gather(staging_, received, 1, ncclInt64, comm_, stream_), "ncclAllGather");
   SQ_CUDA_CHECK(
       cudaMemcpy(all.data(), received, all.size() * sizeof(mine), cudaMemcpyDeviceToHost));
   return all;
@@ -143,7 +144,7 @@ ncclResult_t NcclSession::state() {
                              " s: one of these does not take part: " + members);
   }
   ncclResult_t result = ncclSuccess;
-  check_nccl(ncclCommGetAsyncError(comm_, &result), "ncclCommGetAsyncError");
+  check_nccl(nccl().comm_get_async_error(comm_, &result), "ncclCommGetAsyncError");
   return result;
 }
 
@@ -158,7 +159,7 @@ void NcclSession::watch() {
                deadline_ && Clock::now() >= *deadline_) {
       aborted_ = true;
       deadline_.reset();
-      if (comm_ != nullptr) ncclCommAbort(std::exchange(comm_, nullptr));
+      if (comm_ != nullptr) nccl().comm_abort(std::exchange(comm_, nullptr));
     }
   }
 }
@@ -167,11 +168,11 @@ void NcclSession::watch() {
 void NcclSession::finalize() {
   start_clock();
   settle("ncclCommFinalize");
-  check_nccl(ncclCommFinalize(comm_), "ncclCommFinalize");
+  check_nccl(nccl().comm_finalize(comm_), "ncclCommFinalize");
   settle("ncclCommFinalize");
   const std::lock_guard guard(mutex_);
   deadline_.reset();
-  if (!aborted_) check_nccl(ncclCommDestroy(std::exchange(comm_, nullptr)), "ncclCommDestroy");
+  if (!aborted_) check_nccl(nccl().comm_destroy(std::exchange(comm_, nullptr)), "ncclCommDestroy");
 }
 
 void NcclSession::release() {
@@ -181,7 +182,7 @@ void NcclSession::release() {
   }
   changed_.notify_one();
   watchdog_.join();
-  if (comm_ != nullptr) ncclCommAbort(comm_);
+  if (comm_ != nullptr) nccl().comm_abort(comm_);
   if (stream_ != nullptr) cudaStreamDestroy(stream_);
   cudaFree(staging_);
 }

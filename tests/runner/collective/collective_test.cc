@@ -68,7 +68,7 @@ struct Way {
 std::ostream& operator<<(std::ostream& out, const Way& way) { return out << way.name; }
 
 std::string nccl_obstacle() {
-  if (!has_nccl()) return "this build has no NCCL";
+  if (const std::string why = why_no_nccl(); !why.empty()) return why;
   ScratchFolder scratch;
   const SharedFile file = write_file(scratch / "probe", "x");
   NcclGroup group;
@@ -205,9 +205,9 @@ INSTANTIATE_TEST_SUITE_P(Ways, CollectiveTest,
                          [](const auto& way) { return std::string(way.param.name); });
 
 TEST(CollectiveNcclTest, WithoutADeviceTheErrorSaysSoAndComesAtOnce) {
-  if (!has_nccl()) {
+  if (const std::string why = why_no_nccl(); !why.empty()) {
     EXPECT_THROW(make_nccl_id(), std::runtime_error);
-    GTEST_SKIP() << "NCCL IS NOT TESTED HERE: this build has no NCCL";
+    GTEST_SKIP() << "NCCL IS NOT TESTED HERE: " << why;
   }
   ScratchFolder scratch;
   NcclGroup group;
