@@ -2,6 +2,10 @@
 set(THREADS_PREFER_PTHREAD_FLAG ON)
 find_package(Threads REQUIRED)
 find_package(OpenMP REQUIRED COMPONENTS CXX)
+# By the compiler's flag and not by the library's path: CMake warns for every program that LibTorch's folder has a
+# libgomp too. (It is the one that is loaded, by all.)
+set_target_properties(OpenMP::OpenMP_CXX PROPERTIES
+  INTERFACE_LINK_LIBRARIES "" INTERFACE_LINK_OPTIONS "$<HOST_LINK:${OpenMP_CXX_FLAGS}>")
 find_package(MPI REQUIRED COMPONENTS C)      # the C interface only: Open MPI's C++ one is gone in 5.0
 find_package(SQLite3 REQUIRED)
 find_package(SQLiteCpp REQUIRED)
