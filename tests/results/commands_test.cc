@@ -74,6 +74,9 @@ TEST_F(CommandsTest, ShowFiltersByColumnsAndRuns) {
   EXPECT_THAT(unknown.text,
               HasSubstr("the view results has no column 'modl'; did you mean 'model'?"));
   EXPECT_EQ(run("show --where model").code, 2);
+  const Answer two = run("show --where model=resnet18,bits=w4a4");
+  EXPECT_EQ(two.code, 2);
+  EXPECT_THAT(two.text, HasSubstr("write --where bits=w4a4 beside the other one"));
   EXPECT_EQ(run("show --run 9").code, 2);
   EXPECT_EQ(run("show --run newest").code, 2);
 }
