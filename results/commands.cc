@@ -198,6 +198,8 @@ int show_status(Connection& connection, const std::string& run, const Output& ou
   print_table(output.out, table, output.format, output.style);
   if (output.format == Format::kTable && !owner.empty())
     output.out << "\nbeing written by " << owner << '\n';
+  if (output.format == Format::kTable && !connection.note().empty())
+    output.out << connection.note() << '\n';
   return num_left > 0 ? kExitWorkLeft : num_bad > 0 ? kExitBad : kExitGood;
 }
 

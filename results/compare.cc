@@ -14,6 +14,7 @@
 #include "results/result_query.h"
 #include "results/significance.h"
 #include "results/store.h"
+#include "results/viewer.h"
 
 namespace squant::results {
 namespace {
@@ -117,7 +118,7 @@ Side load_side(const std::string& text, const std::string& database) {
     path = at == 0 ? database : text.substr(0, at);
     selection.run = text.substr(at + 1);
   }
-  side.connection = Connection::open_reader(path);
+  side.connection = open_view(path);
   check_columns(*side.connection);
   side.rows = select_results(*side.connection, selection);
   return side;

@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -178,9 +179,24 @@ JournalMode journal_mode_for(std::uint32_t filesystem_type) {
   return is_local_filesystem(filesystem_type) ? JournalMode::kWal : JournalMode::kExclusiveTruncate;
 }
 
+JournalMode journal_mode_at(const std::string& path) {
+  const char* const told = std::getenv("SQUANT_DATABASE_ON");
+  if (told != nullptr && *told != '\0') {
+    if (std::strcmp(told, "network") == 0) return JournalMode::kExclusiveTruncate;
+    throw StoreError(std::string("SQUANT_DATABASE_ON is '") + told + "'; it can only be 'network'");
+  }
+  struct statfs info {};
+  if (::statfs(path.c_str(), &info) != 0) {
+    throw StoreError(prefix(path, "ask for the file system") + std::strerror(errno));
+  }
+  return journal_mode_for(static_cast<std::uint32_t>(info.f_type));
+}
+
+std::string snapshot_path(const std::string& path) { return path + ".snapshot"; }
+
 void throw_store_error(const SQLite::Database& database, const std::string& path,
                        std::string_view purpose, const SQLite::Exception& error) {
-  const int code = error.getErrorCode();
+  const int code = error.getErrorCode() & 0xff;  // some of SQLiteCpp's are extended ones
   const int system_error = code == SQLITE_IOERR ? system_error_of(database.getHandle()) : 0;
   const std::string text = prefix(path, purpose) + error.what();
   // A quota ends writes with EDQUOT, a limit on the file size with EFBIG: SQLite calls both an I/O
@@ -196,6 +212,11 @@ void throw_store_error(const SQLite::Database& database, const std::string& path
     const std::string owner = peek_owner(path);
     throw StoreLocked(text + ": another process holds the file" +
                       (owner.empty() ? "" : " (" + owner + ")"));
+  }
+  if (error.getExtendedErrorCode() == SQLITE_READONLY_ROLLBACK) {
+    throw StoreUnfinished(text +
+                          ": its writer died in the middle of a commit; the next squant-sweep "
+                          "undoes that");
   }
   if (code == SQLITE_CONSTRAINT)
     throw StoreError(text + ": a run, worker or job is not known, or a count is impossible");
@@ -223,12 +244,7 @@ std::unique_ptr<Connection> Connection::open_writer(const std::string& path,
   } catch (const SQLite::Exception& error) {
     throw StoreError(prefix(path, "open the results database") + error.what());
   }
-  struct statfs info {};
-  if (::statfs(path.c_str(), &info) != 0) {
-    throw StoreError(prefix(path, "ask for the file system") + std::strerror(errno));
-  }
-  connection->journal_mode_ =
-      mode.value_or(journal_mode_for(static_cast<std::uint32_t>(info.f_type)));
+  connection->journal_mode_ = mode ? *mode : journal_mode_at(path);
   connection->guarded("open the results database", [&] {
     if (connection->journal_mode_ == JournalMode::kExclusiveTruncate) {
       connection->exec("PRAGMA locking_mode = EXCLUSIVE");
@@ -242,10 +258,19 @@ std::unique_ptr<Connection> Connection::open_writer(const std::string& path,
 
 std::unique_ptr<Connection> Connection::open_reader(const std::string& path) {
   check_path(path, false);
+  return open_existing(path, can_only_be_read_as_is(path) ? "immutable=1" : "");
+}
+
+std::unique_ptr<Connection> Connection::open_unlocked(const std::string& path) {
+  check_path(path, false);
+  return open_existing(path, "immutable=1");
+}
+
+std::unique_ptr<Connection> Connection::open_existing(const std::string& path,
+                                                      const std::string& uri_options) {
   std::unique_ptr<Connection> connection;
   try {
-    connection.reset(new Connection(path, can_only_be_read_as_is(path) ? "immutable=1" : "",
-                                    SQLite::OPEN_READONLY));
+    connection.reset(new Connection(path, uri_options, SQLite::OPEN_READONLY));
   } catch (const SQLite::Exception& error) {
     throw StoreError(prefix(path, "open the results database") + error.what());
   }

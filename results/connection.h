@@ -22,6 +22,13 @@ enum class JournalMode : std::uint8_t { kWal, kExclusiveTruncate };
 // `filesystem_type` is statfs' f_type (linux/magic.h). File systems not known to be local count as
 // network ones.
 JournalMode journal_mode_for(std::uint32_t filesystem_type);
+// By the file system that the existing file lies on. SQUANT_DATABASE_ON=network in the environment
+// says that it is a network one, where statfs does not know.
+JournalMode journal_mode_at(const std::string& path);
+
+// "results.sqlite.snapshot": the copy for viewers that the writer publishes where it holds the file
+// for itself.
+std::string snapshot_path(const std::string& path);
 
 // The file as a URI: no character of the path means anything else. `options`: "mode=ro".
 std::string file_uri(const std::string& path, const std::string& options = {});
@@ -87,11 +94,17 @@ class Connection {
   // brought up to date: neither the file nor its folder need be writable, and what is written to it
   // later does not show.
   static std::unique_ptr<Connection> open_reader(const std::string& path);
+  // The same for a file that nobody writes, or that is read at the risk of finding half of what is
+  // being written: no lock is asked for.
+  static std::unique_ptr<Connection> open_unlocked(const std::string& path);
 
   SQLite::Database& database() { return database_; }
   const std::string& path() const { return path_; }
   JournalMode journal_mode() const { return journal_mode_; }
   bool is_copy() const { return is_copy_; }
+  // What whoever sees this data should know of it; empty: nothing.
+  const std::string& note() const { return note_; }
+  void set_note(const std::string& note) { note_ = note; }
   // `sql` is a literal: it is prepared once and found again by its text.
   SQLite::Statement& statement(const char* sql);
   void exec(const std::string& sql) { database_.exec(sql); }
@@ -122,9 +135,12 @@ class Connection {
 
  private:
   Connection(const std::string& path, const std::string& uri_options, int flags);
+  static std::unique_ptr<Connection> open_existing(const std::string& path,
+                                                   const std::string& uri_options);
   void become_migrated_copy();
   std::string path_;
   SQLite::Database database_;
+  std::string note_;
   bool is_copy_ = false;
   JournalMode journal_mode_ = JournalMode::kWal;
   std::unordered_map<std::string_view, std::unique_ptr<SQLite::Statement>> statements_;

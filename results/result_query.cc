@@ -59,6 +59,15 @@ std::string sql_of(const Condition& condition, bool of_run) {
                               : column + " IN (" + list + ')';
 }
 
+// "model=resnet18,bits=w4": a comma separates values, not conditions.
+void refuse_second_condition(const std::string& value, const std::vector<const char*>& columns) {
+  const std::string name = value.substr(0, value.find_first_of("!="));
+  if (name.size() == value.size()) return;
+  if (std::find(columns.begin(), columns.end(), name) == columns.end()) return;
+  throw std::invalid_argument("'" + value + "' is a condition of its own: write --where " + value +
+                              " beside the other one");
+}
+
 }  // namespace
 
 Condition parse_condition(const std::string& text) {
@@ -79,6 +88,7 @@ Condition parse_condition(const std::string& text) {
   for (std::size_t from = equals + 1; from <= text.size();) {
     const std::size_t comma = std::min(text.find(',', from), text.size());
     condition.values.push_back(text.substr(from, comma - from));
+    refuse_second_condition(condition.values.back(), known);
     from = comma + 1;
   }
   return condition;

@@ -12,6 +12,7 @@
 #include "results/compare.h"
 #include "results/merge.h"
 #include "results/report.h"
+#include "results/viewer.h"
 #include "results/whole_file.h"
 #include "results/writer_lock.h"
 #include "tools/cli/manual.h"
@@ -66,7 +67,7 @@ class Program {
   }
   void add_commands();
   void settle_database();
-  std::unique_ptr<Connection> open() const { return Connection::open_reader(options_.database); }
+  std::unique_ptr<Connection> open() const { return open_view(options_.database); }
   Output output(std::ostream& out = std::cout) const {
     return {out, parse_format(options_.format), style_};
   }
@@ -135,8 +136,8 @@ int Program::merge() {
 
 int Program::explain_results() {
   const auto a = open();
-  const auto b = Connection::open_reader(options_.other_database.empty() ? options_.database
-                                                                         : options_.other_database);
+  const auto b =
+      open_view(options_.other_database.empty() ? options_.database : options_.other_database);
   return explain(*a, options_.a, *b, options_.b, output());
 }
 

@@ -6,12 +6,14 @@
 #include <map>
 #include <mutex>
 #include <random>
-#include <unordered_map>
 #include <utility>
 
 #include "results/connection.h"
+#include "results/job_state.h"
+#include "results/job_table.h"
 #include "results/ledger.h"
 #include "results/result_query.h"
+#include "results/snapshot.h"
 #include "results/tile_table.h"
 #include "results/writer_lock.h"
 
@@ -33,16 +35,23 @@ std::string or_now(const std::string& time) { return time.empty() ? utc_now() : 
 
 class SqliteStore final : public Store {
  public:
-  explicit SqliteStore(std::unique_ptr<WriterSession> writer)
-      : writer_(std::move(writer)),
-        connection_(&writer_->connection()),
-        ledger_(*connection_),
-        tiles_(*connection_) {}
+  SqliteStore(std::unique_ptr<WriterSession> writer, const SnapshotOptions& snapshots)
+      : writer_(std::move(writer)), connection_(&writer_->connection()) {
+    if (connection_->journal_mode() == JournalMode::kExclusiveTruncate)
+      publisher_.emplace(*connection_, mutex_, writer_->generation(), snapshots);
+  }
   explicit SqliteStore(std::unique_ptr<Connection> reader)
-      : reader_(std::move(reader)),
-        connection_(reader_.get()),
-        ledger_(*connection_),
-        tiles_(*connection_) {}
+      : reader_(std::move(reader)), connection_(reader_.get()) {}
+  ~SqliteStore() override {
+    // Before the last snapshot: it may take long, and whoever kills it leaves no lock behind.
+    if (writer_) {
+      const std::lock_guard guard(mutex_);
+      writer_->release();
+    }
+    publisher_.reset();
+  }
+  SqliteStore(const SqliteStore&) = delete;
+  SqliteStore& operator=(const SqliteStore&) = delete;
 
   std::int64_t begin_run(const RunRow& run) override;
   void finish_run(std::int64_t run_id, int exit_code) override;
@@ -66,6 +75,12 @@ class SqliteStore final : public Store {
   // nothing of it at all.
   template <typename Body>
   void write(std::string_view purpose, Body&& body) {
+    refresh(purpose, body);
+    if (publisher_) publisher_->note_commit();
+  }
+  // The same for what viewers need not see.
+  template <typename Body>
+  void refresh(std::string_view purpose, Body&& body) {
     const std::lock_guard guard(mutex_);
     if (!writer_) {
       throw StoreError(connection_->path() + ": cannot " + std::string(purpose) +
@@ -88,22 +103,16 @@ class SqliteStore final : public Store {
     });
   }
 
-  std::optional<std::int64_t> find_evaluation(const std::string& evaluation);
-  std::int64_t need_evaluation(const std::string& evaluation);
-  std::int64_t need_job(const std::string& identity);
-  std::int64_t insert_evaluation(const JobRow& job);
-  std::int64_t insert_or_update_job(const JobRow& job);
   void insert_layer(std::int64_t evaluation_id, const LayerRow& layer);
-  std::vector<TileRange> predicted_tiles(std::int64_t evaluation_id, std::int64_t chunk,
-                                         std::int64_t num_images);
 
   std::mutex mutex_;
   std::unique_ptr<WriterSession> writer_;  // one of the two
   std::unique_ptr<Connection> reader_;
   Connection* connection_;
-  Ledger ledger_;
-  TileTable tiles_;
-  std::unordered_map<std::string, std::int64_t> evaluation_ids_;
+  Ledger ledger_{*connection_};
+  JobTable jobs_{*connection_, ledger_};
+  TileTable tiles_{*connection_};
+  std::optional<SnapshotPublisher> publisher_;
 };
 
 std::int64_t SqliteStore::begin_run(const RunRow& run) {
@@ -176,90 +185,11 @@ void SqliteStore::add_dataset(const DatasetRow& dataset) {
   });
 }
 
-std::optional<std::int64_t> SqliteStore::find_evaluation(const std::string& evaluation) {
-  const auto known = evaluation_ids_.find(evaluation);
-  if (known != evaluation_ids_.end()) return known->second;
-  Query found = query("SELECT evaluation_id FROM evaluation WHERE evaluation = ?");
-  if (!found.bind(evaluation).step()) return std::nullopt;
-  return evaluation_ids_[evaluation] = found.integer(0);
-}
-
-std::int64_t SqliteStore::need_evaluation(const std::string& evaluation) {
-  const auto id = find_evaluation(evaluation);
-  if (!id) {
-    throw StoreError(connection_->path() + ": evaluation " + evaluation +
-                     " is unknown; add_jobs() comes first");
-  }
-  return *id;
-}
-
-std::int64_t SqliteStore::need_job(const std::string& identity) {
-  Query found = query("SELECT job_id FROM job WHERE identity = ?");
-  if (!found.bind(identity).step()) {
-    throw StoreError(connection_->path() + ": job " + identity +
-                     " is unknown; add_jobs() comes first");
-  }
-  return found.integer(0);
-}
-
-std::int64_t SqliteStore::insert_evaluation(const JobRow& job) {
-  query(
-      "INSERT INTO evaluation (evaluation, model, bits, weight_bits, activation_bits, mode, "
-      "rounding, sigma,"
-      " calibration_images, engine, checkpoint_sha256, checkpoint_note, dataset_name, "
-      "dataset_fingerprint,"
-      " dataset_size, numerics_version) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-      " ON CONFLICT (evaluation) DO UPDATE SET"
-      " checkpoint_note = iif(checkpoint_note = '', excluded.checkpoint_note, checkpoint_note),"
-      " dataset_size = max(dataset_size, excluded.dataset_size)")
-      .bind(job.evaluation, job.model, job.bits, job.weight_bits, job.activation_bits, job.mode,
-            job.rounding, job.sigma, job.calibration_images, job.engine, job.checkpoint_sha256,
-            job.checkpoint_note, job.dataset_name, job.dataset_fingerprint, job.dataset_size,
-            job.numerics_version)
-      .run();
-  Query found = query("SELECT evaluation_id FROM evaluation WHERE evaluation = ?");
-  found.bind(job.evaluation).step();
-  return found.integer(0);
-}
-
-// A complete job keeps the grid it was evaluated on; another one takes the grid of the newest plan.
-std::int64_t SqliteStore::insert_or_update_job(const JobRow& job) {
-  const std::int64_t evaluation_id = insert_evaluation(job);
-  StoredJob stored{.num_images = job.num_images, .chunk = job.chunk};
-  {
-    Query found = query(
-        "SELECT job_id, chunk, completed_at IS NOT NULL, evaluation_id, job.num_images"
-        " FROM job JOIN total USING (job_id) WHERE identity = ?");
-    if (found.bind(job.identity).step()) {
-      if (found.integer(3) != evaluation_id || found.integer(4) != job.num_images) {
-        throw StoreError(connection_->path() + ": job " + job.identity +
-                         " is stored with another evaluation or number of images: its identity "
-                         "does not cover them");
-      }
-      const bool is_complete = found.integer(2) != 0;
-      stored.job_id = found.integer(0);
-      if (is_complete || found.integer(1) == job.chunk) return stored.job_id;
-    }
-  }
-  if (stored.job_id != 0) {
-    query("UPDATE job SET chunk = ? WHERE job_id = ?").bind(job.chunk, stored.job_id).run();
-  } else {
-    query(
-        "INSERT INTO job (identity, evaluation_id, num_images, chunk, config_json) VALUES (?, ?, "
-        "?, ?, ?)")
-        .bind(job.identity, evaluation_id, job.num_images, job.chunk, job.config_json)
-        .run();
-    stored.job_id = connection_->database().getLastInsertRowid();
-  }
-  ledger_.rebuild(stored);
-  return stored.job_id;
-}
-
 void SqliteStore::add_jobs(std::int64_t run_id, std::span<const PlannedJob> jobs) {
   ledger_.forget_grids();
   write("add jobs", [&] {
     for (const PlannedJob& planned : jobs) {
-      const std::int64_t job_id = insert_or_update_job(planned.job);
+      const std::int64_t job_id = jobs_.put(planned.job);
       const auto& reference = planned.reference;
       query(
           "INSERT INTO run_job (job_id, run_id, checkpoint_path, reference_top1_pct, tolerance, "
@@ -300,7 +230,7 @@ void SqliteStore::insert_layer(std::int64_t evaluation_id, const LayerRow& layer
 
 void SqliteStore::add_preparation(const PreparationRow& preparation) {
   write("add a preparation", [&] {
-    const std::int64_t evaluation_id = need_evaluation(preparation.evaluation);
+    const std::int64_t evaluation_id = jobs_.need_evaluation(preparation.evaluation);
     {
       Query found = query("SELECT ranges_json FROM preparation WHERE evaluation_id = ?");
       if (found.bind(evaluation_id).step()) {
@@ -338,7 +268,7 @@ void SqliteStore::commit_tiles(std::span<const TileRow> tiles) {
     std::map<std::int64_t, StoredJob> completed;  // tiles of theirs have got outcomes
     std::map<std::int64_t, StoredJob> replaced;   // tiles of theirs have other counts
     for (TileRow tile : tiles) {
-      const std::int64_t evaluation_id = need_evaluation(tile.evaluation);
+      const std::int64_t evaluation_id = jobs_.need_evaluation(tile.evaluation);
       if (tile.digest) tile.digest = normal_digest(*tile.digest);
       tile.finished_at = or_now(tile.finished_at);
       const TileTable::Stored stored = tiles_.put(evaluation_id, tile);
@@ -370,27 +300,27 @@ void SqliteStore::add_failure(const FailureRow& failure) {
     query(
         "INSERT INTO failure (job_id, run_id, rank, reason, log_tail, failed_at) VALUES (?, ?, ?, "
         "?, ?, ?)")
-        .bind(need_job(failure.identity), failure.run_id, failure.rank, failure.reason,
+        .bind(jobs_.need_job(failure.identity), failure.run_id, failure.rank, failure.reason,
               failure.log_tail, or_now(failure.failed_at))
         .run();
   });
 }
 
 void SqliteStore::heartbeat() {
-  write("refresh the heartbeat", [] {});
+  refresh("refresh the heartbeat", [] {});
 }
 
 void SqliteStore::update_verdicts(std::int64_t /*run_id*/,
                                   std::span<const std::string> identities) {
   write("update verdicts", [&] {
-    for (const std::string& identity : identities) ledger_.judge_job(need_job(identity));
+    for (const std::string& identity : identities) ledger_.judge_job(jobs_.need_job(identity));
   });
 }
 
 void SqliteStore::forget(std::span<const std::string> identities) {
   write("forget results", [&] {
     for (const std::string& identity : identities) {
-      const std::int64_t job_id = need_job(identity);
+      const std::int64_t job_id = jobs_.need_job(identity);
       std::int64_t evaluation_id = 0;
       {
         Query found = query("SELECT evaluation_id FROM job WHERE job_id = ?");
@@ -413,83 +343,8 @@ void SqliteStore::forget(std::span<const std::string> identities) {
 
 // --- reading
 
-std::vector<TileRange> SqliteStore::predicted_tiles(std::int64_t evaluation_id, std::int64_t chunk,
-                                                    std::int64_t num_images) {
-  Query rows = query(
-      "SELECT first, count FROM prediction WHERE evaluation_id = ?1 AND first % ?2 = 0"
-      " AND count = min(?2, ?3 - first) ORDER BY first");
-  rows.bind(evaluation_id, chunk, num_images);
-  std::vector<TileRange> tiles;
-  while (rows.step()) tiles.push_back({rows.integer(0), rows.integer(1)});
-  return tiles;
-}
-
 JobState SqliteStore::job_state(const JobRow& job) {
-  return read("read a job's state", [&] {
-    JobState state;
-    bool is_complete = false;
-    std::int64_t stored_chunk = job.chunk;
-    {
-      Query found = query(
-          "SELECT completed_at IS NOT NULL, chunk FROM job JOIN total USING (job_id) WHERE "
-          "identity = ?");
-      if (found.bind(job.identity).step()) {
-        is_complete = found.integer(0) != 0;
-        stored_chunk = found.integer(1);
-      }
-    }
-    const std::optional<std::int64_t> evaluation_id = find_evaluation(job.evaluation);
-    if (!evaluation_id) return state;
-    if (job.num_images > 0 && job.chunk <= 0)
-      throw StoreError("job " + job.identity + " has no chunk size");
-    if (is_complete) {
-      for (std::int64_t first = 0; first < job.num_images; first += job.chunk) {
-        state.finished.push_back({first, std::min(job.chunk, job.num_images - first)});
-      }
-    } else {
-      Query tiles = query(
-          "SELECT first, count FROM tile WHERE evaluation_id = ?1 AND first % ?2 = 0"
-          " AND count = min(?2, ?3 - first) ORDER BY first");
-      tiles.bind(*evaluation_id, job.chunk, job.num_images);
-      while (tiles.step()) state.finished.push_back({tiles.integer(0), tiles.integer(1)});
-    }
-    const bool is_on_other_grid = is_complete && stored_chunk != job.chunk;
-    state.predicted = predicted_tiles(*evaluation_id, is_on_other_grid ? stored_chunk : job.chunk,
-                                      job.num_images);
-    if (is_on_other_grid) {
-      std::int64_t num_predicted = 0;
-      for (const TileRange& range : state.predicted) num_predicted += range.count;
-      state.predictions_need_force = num_predicted < job.num_images;
-      state.predicted = state.finished;
-    }
-    Query preparation = query(
-        "SELECT run_id, rank, ranges_json, quantize_ms, calibrate_ms, num_weights, finished_at"
-        " FROM preparation WHERE evaluation_id = ?");
-    if (preparation.bind(*evaluation_id).step()) {
-      state.preparation = PreparationRow{.evaluation = job.evaluation,
-                                         .run_id = preparation.integer(0),
-                                         .rank = static_cast<int>(preparation.integer(1)),
-                                         .ranges_json = preparation.text(2),
-                                         .quantize_ms = preparation.real(3),
-                                         .calibrate_ms = preparation.real(4),
-                                         .num_weights = preparation.integer(5),
-                                         .finished_at = preparation.text(6),
-                                         .layers = {}};
-    }
-    Query failure = query(
-        "SELECT f.run_id, f.rank, f.reason, f.log_tail, f.failed_at FROM failure f"
-        " JOIN job j USING (job_id) WHERE j.identity = ? AND f.cleared_at IS NULL"
-        " ORDER BY f.failure_id DESC LIMIT 1");
-    if (failure.bind(job.identity).step()) {
-      state.failure = FailureRow{.identity = job.identity,
-                                 .run_id = failure.integer(0),
-                                 .rank = static_cast<int>(failure.integer(1)),
-                                 .reason = failure.text(2),
-                                 .log_tail = failure.text(3),
-                                 .failed_at = failure.text(4)};
-    }
-    return state;
-  });
+  return read("read a job's state", [&] { return read_job_state(*connection_, jobs_, job); });
 }
 
 std::vector<ResultRow> SqliteStore::results(std::span<const std::string> identities) {
@@ -497,41 +352,14 @@ std::vector<ResultRow> SqliteStore::results(std::span<const std::string> identit
 }
 
 std::vector<RunRow> SqliteStore::runs() {
-  return read("read runs", [&] {
-    std::vector<RunRow> rows;
-    Query run = query(
-        "SELECT run_id, experiment_name, experiment_path, experiment_json, command_line, "
-        "git_commit,"
-        " git_dirty, version, compiler, libraries, host, user, slurm_job, world_size, started_at,"
-        " coalesce(finished_at, ''), coalesce(exit_code, -1), uuid FROM run ORDER BY run_id");
-    while (run.step()) {
-      rows.push_back({.id = run.integer(0),
-                      .experiment_name = run.text(1),
-                      .experiment_path = run.text(2),
-                      .experiment_json = run.text(3),
-                      .command_line = run.text(4),
-                      .git_commit = run.text(5),
-                      .git_dirty = run.integer(6) != 0,
-                      .version = run.text(7),
-                      .compiler = run.text(8),
-                      .libraries = run.text(9),
-                      .host = run.text(10),
-                      .user = run.text(11),
-                      .slurm_job = run.text(12),
-                      .world_size = static_cast<int>(run.integer(13)),
-                      .started_at = run.text(14),
-                      .finished_at = run.text(15),
-                      .exit_code = static_cast<int>(run.integer(16)),
-                      .uuid = run.text(17)});
-    }
-    return rows;
-  });
+  return read("read runs", [&] { return read_runs(*connection_); });
 }
 
 }  // namespace
 
-std::unique_ptr<Store> Store::open_writer(const std::string& path, bool takeover) {
-  return std::make_unique<SqliteStore>(std::make_unique<WriterSession>(path, takeover));
+std::unique_ptr<Store> Store::open_writer(const std::string& path, bool takeover,
+                                          const SnapshotOptions& snapshots) {
+  return std::make_unique<SqliteStore>(std::make_unique<WriterSession>(path, takeover), snapshots);
 }
 
 std::unique_ptr<Store> Store::open_reader(const std::string& path) {

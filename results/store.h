@@ -1,10 +1,11 @@
 // The results database: one SQLite file, one writer (the coordinator), each tile durable when
 // commit() returns. On a local disk it uses WAL; on a network file system a rollback journal and
-// exclusive locking (statfs decides). Every function throws StoreError, with the path, the
-// statement's purpose and SQLite's own text.
+// exclusive locking (statfs decides), and snapshots for viewers. Every function throws StoreError,
+// with the path, the statement's purpose and SQLite's own text.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -38,6 +39,12 @@ class StoreFull : public StoreError {
   using StoreError::StoreError;
 };
 
+// A writer died in the middle of a commit, and a reader may not undo it: the next writer does.
+class StoreUnfinished : public StoreError {
+ public:
+  using StoreError::StoreError;
+};
+
 // A result contradicts the one that is stored for the same images: a hardware or software fault.
 // Nothing of the batch was written.
 class StoreConflict : public StoreError {
@@ -67,14 +74,23 @@ struct JobState {
   std::optional<FailureRow> failure;          // the last one, if no later result cleared it
 };
 
+// Where a writer holds the file for itself (network file systems), it publishes a consistent copy
+// for viewers beside it: PATH.snapshot.
+struct SnapshotOptions {
+  double interval_s = 30;  // from one to the next at least, if something was committed
+  // Gets why a copy failed, and that they work again; on a thread of the store's.
+  std::function<void(const std::string&)> warn;
+};
+
 // Thread-safe; calls wait for each other.
 class Store {
  public:
   // Creates the file and schema if need be, migrates an older one, and takes the writer's lock: a
   // lock row with host, pid, start and heartbeat, and a fencing generation that every commit
   // checks. A lock whose process is dead on this host, or (with `takeover`) whose heartbeat is
-  // older than 60 s, is replaced.
-  static std::unique_ptr<Store> open_writer(const std::string& path, bool takeover = false);
+  // older than 60 s, is replaced. Its end gives the lock back and publishes a last snapshot.
+  static std::unique_ptr<Store> open_writer(const std::string& path, bool takeover = false,
+                                            const SnapshotOptions& snapshots = {});
   // Read-only; never creates, never blocks a writer. An older database is read through a temporary
   // copy of this program's schema, which does not follow what is written meanwhile.
   static std::unique_ptr<Store> open_reader(const std::string& path);

@@ -159,7 +159,9 @@ WriterSession::WriterSession(const std::string& path, bool takeover,
   });
 }
 
-WriterSession::~WriterSession() {
+void WriterSession::release() {
+  if (is_released_) return;
+  is_released_ = true;
   try {
     connection_->write("release the writer's lock", [&] {
       check_generation(*connection_, generation_);
@@ -167,6 +169,16 @@ WriterSession::~WriterSession() {
     });
   } catch (const std::exception&) {
   }
+}
+
+bool has_live_owner(Connection& connection) {
+  const Owner owner = read_owner(connection);
+  return !is_gone(owner) && (liveness_of(owner.identity) == Liveness::kAlive || !is_stale(owner));
+}
+
+LastCommit last_commit(Connection& connection) {
+  const Owner owner = read_owner(connection);
+  return {owner.heartbeat_at, owner.heartbeat_age_s};
 }
 
 std::string describe_owner(Connection& connection) {

@@ -38,17 +38,19 @@ class WriterSession {
   // Creates the file and schema if need be, migrates an older one. Throws StoreLocked as
   // take_writer_lock() does.
   WriterSession(const std::string& path, bool takeover, std::optional<JournalMode> mode = {});
-  // Without effect where the lock is lost or nothing can be written: the next owner finds a dead
-  // process.
-  ~WriterSession();
+  ~WriterSession() { release(); }
   WriterSession(const WriterSession&) = delete;
   WriterSession& operator=(const WriterSession&) = delete;
   Connection& connection() { return *connection_; }
   std::int64_t generation() const { return generation_; }
+  // Gives the lock back; the connection can still be read. Without effect where the lock is lost or
+  // nothing can be written: the next owner finds a dead process.
+  void release();
 
  private:
   std::unique_ptr<Connection> connection_;
   std::int64_t generation_ = 0;
+  bool is_released_ = false;
 };
 
 // Takes the lock inside the caller's immediate transaction and returns its generation.
@@ -61,5 +63,13 @@ void refresh_heartbeat(Connection& connection, std::int64_t generation);
 // "host node7, pid 4711, since 2026-..., last heartbeat 2026-... (3 s ago)", or empty where no live
 // process holds the lock.
 std::string describe_owner(Connection& connection);
+// Whether a process has the lock that lives or, on another host, has lived a minute ago.
+bool has_live_owner(Connection& connection);
+// When the last transaction was committed, "2026-01-31T12:00:00.000Z", and how long ago.
+struct LastCommit {
+  std::string at;
+  double age_s = 0;
+};
+LastCommit last_commit(Connection& connection);
 
 }  // namespace squant::results

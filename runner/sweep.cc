@@ -239,7 +239,9 @@ class Sweep {
   }
 
   void open() {
-    store_ = results::Store::open_writer(options_.db, options_.takeover);
+    store_ = results::Store::open_writer(
+        options_.db, options_.takeover,
+        {.warn = [](const std::string& problem) { spdlog::warn("{}", problem); }});
     inventory_ = take_inventory(planned_.plan, store_.get(), selection());
     results::RunRow run =
         run_row(planned_.experiment, arguments_, rank_.mpi ? MpiTransport::library_version() : "");

@@ -6,8 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "results/store.h"
-#include "tests/results/program_run.h"
-#include "tests/results/sample.h"
+#include "tests/results/program_fixture.h"
 
 namespace squant::results {
 namespace {
@@ -18,13 +17,8 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
 
-class CommandsTest : public ::testing::Test {
+class CommandsTest : public ProgramTest {
  protected:
-  // Runs it in the test's folder.
-  Answer run(const std::string& arguments) {
-    return run_command("cd '" + folder_.folder().string() +
-                       "' && " SQUANT_BIN_DIR "/squant-results " + arguments);
-  }
   // A run over these jobs, each with `num_top1` right in each tile of 250 and a reference of 66%
   // within 0.2.
   std::int64_t add_run(const std::string& name, const std::vector<JobRow>& jobs,
@@ -40,7 +34,6 @@ class CommandsTest : public ::testing::Test {
     store->finish_run(id, 0);
     return id;
   }
-  TemporaryFolder folder_;
   JobRow exact_ = sample_job("resnet18", "w4a4", "squant");
   JobRow inexact_ = sample_job("resnet18", "w4", "squant");
 };
@@ -81,6 +74,9 @@ TEST_F(CommandsTest, ShowFiltersByColumnsAndRuns) {
   EXPECT_THAT(unknown.text,
               HasSubstr("the view results has no column 'modl'; did you mean 'model'?"));
   EXPECT_EQ(run("show --where model").code, 2);
+  const Answer two = run("show --where model=resnet18,bits=w4a4");
+  EXPECT_EQ(two.code, 2);
+  EXPECT_THAT(two.text, HasSubstr("write --where bits=w4a4 beside the other one"));
   EXPECT_EQ(run("show --run 9").code, 2);
   EXPECT_EQ(run("show --run newest").code, 2);
 }

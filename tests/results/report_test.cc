@@ -6,8 +6,7 @@
 #include <sstream>
 
 #include "results/report.h"
-#include "tests/results/program_run.h"
-#include "tests/results/sample.h"
+#include "tests/results/program_fixture.h"
 
 namespace squant::results {
 namespace {
@@ -24,12 +23,8 @@ std::string read_file(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-class ReportTest : public ::testing::Test {
+class ReportTest : public ProgramTest {
  protected:
-  Answer run(const std::string& arguments) {
-    return run_command("cd '" + folder_.folder().string() +
-                       "' && " SQUANT_BIN_DIR "/squant-results " + arguments);
-  }
   // One run over float, w4a4 and w3 in two modes, prepared and evaluated.
   void add_run(const std::string& model) {
     const auto store = Store::open_writer(folder_.path("results.sqlite"));
@@ -68,7 +63,6 @@ class ReportTest : public ::testing::Test {
     return run_command("python3 " SQUANT_SOURCE_DIR "/tests/results/check_page.py '" +
                        folder_.path("page.html") + "'");
   }
-  TemporaryFolder folder_;
 };
 
 TEST_F(ReportTest, PageIsWholeAndShowsEverySection) {

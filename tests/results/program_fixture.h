@@ -1,11 +1,14 @@
-// Runs a command line and reads what it prints.
+// squant-results, run in a folder that goes away with the test.
 #pragma once
 
+#include <gtest/gtest.h>
 #include <sys/wait.h>
 
 #include <array>
 #include <cstdio>
 #include <string>
+
+#include "tests/results/sample.h"
 
 namespace squant::results::testing {
 
@@ -25,5 +28,14 @@ inline Answer run_command(const std::string& command) {
   answer.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   return answer;
 }
+
+class ProgramTest : public ::testing::Test {
+ protected:
+  Answer run(const std::string& arguments) const {
+    return run_command("cd '" + folder_.folder().string() +
+                       "' && " SQUANT_BIN_DIR "/squant-results " + arguments);
+  }
+  TemporaryFolder folder_;
+};
 
 }  // namespace squant::results::testing
