@@ -76,7 +76,11 @@ void Coordinator::begin(results::Store& store, const Plan& plan,
   offer_checkpoints(inventory);
   build_scheduler(inventory);
   for (const auto& [worker, info] : workers_) {
-    if (!info.refused) join(worker);
+    if (info.refused) {
+      handle(WorkerRefused{worker});
+    } else {
+      join(worker);
+    }
   }
   handle(Tick{});
 }
@@ -196,6 +200,7 @@ void Coordinator::on(int worker, const Hello& message) {
     entry->second.refused = true;
     say_(worker_name(worker) + " is not used: it runs squant-sweep " + message.program +
          ", the coordinator " + options_.program);
+    if (scheduler_) handle(WorkerRefused{worker});
   } else if (scheduler_) {
     join(worker);
   }

@@ -62,8 +62,9 @@ struct Rank {
   std::unique_ptr<Spawner> spawner;  // none: this rank does not work
 };
 // Forks the spawner of a rank that may work, starts MPI where there is a launcher, and finds this
-// rank's share of its host. Collective; to be called while the process has a single thread. Throws
-// std::system_error where the spawner cannot be forked.
+// rank's share of its host. Collective; to be called while the process has a single thread. A rank
+// that waits for the others longer than --start-timeout says so and ends. Throws std::system_error
+// where the spawner cannot be forked.
 Rank join_ranks(const Options& options, int* argc, char*** argv);
 
 // This rank's end of the distribution of checkpoints; none where it is switched off, or the process

@@ -58,13 +58,15 @@ Planned make_planned(const Options& options) {
   return planned;
 }
 
-CoordinatorOptions coordinator_options(const Options& options, MpiCollective* files) {
+CoordinatorOptions coordinator_options(const Options& options, int num_workers,
+                                       MpiCollective* files) {
   CoordinatorOptions chosen;
   chosen.files = files;
   chosen.broadcast = broadcast_from(options.broadcast);
   chosen.program = program_version();
   chosen.scheduler.heartbeat_timeout_s = options.worker_timeout_s;
   chosen.scheduler.max_failures = options.max_failures;
+  chosen.scheduler.num_workers = static_cast<std::size_t>(num_workers);
   chosen.scheduler.repeat_slow_tiles = options.repeat_slow_tiles;
   return chosen;
 }
@@ -93,7 +95,7 @@ class Sweep {
     }
     files_ = join_collective(rank_, options_);
     coordinator_.emplace(own_end_ ? static_cast<Transport&>(*own_end_) : *rank_.mpi,
-                         coordinator_options(options, files_.get()),
+                         coordinator_options(options, num_workers(), files_.get()),
                          [this](const std::string& text) { say_always(text); });
   }
 

@@ -74,6 +74,7 @@ class CoordinatorTest : public testing::Test {
     CoordinatorOptions options;
     options.program = "1.0";
     options.scheduler.heartbeat_timeout_s = 10;
+    options.scheduler.num_workers = 1;
     options.store_patience_s = 20;
     coordinator_.emplace(*coordinator_end_, options,
                          [this](const std::string& line) { said_ += line + "\n"; });
@@ -103,6 +104,7 @@ class CoordinatorTest : public testing::Test {
     ++num_received_;
   }
   void work(const PrepareTask& task) {
+    if (!can_work_) return tell(TaskError{task.task, "no process", "", FailureKind::kWorkerUnusable});
     Prepared done{task.task, {}};
     done.preparation.ranges = {{0, 0.1F}};
     tell(done);
@@ -133,6 +135,7 @@ class CoordinatorTest : public testing::Test {
 
   double now_ = 100;
   bool alive_ = true;
+  bool can_work_ = true;
   std::int64_t miscount_ = 0;
   int num_received_ = 0;
   int num_tiles_ = 0;
@@ -244,6 +247,18 @@ TEST_F(CoordinatorTest, AWorkerOfAnotherBuildIsNotUsed) {
   EXPECT_THAT(
       said_,
       HasSubstr("rank 1 on node1 is not used: it runs squant-sweep 0.9, the coordinator 1.0"));
+  EXPECT_EQ(coordinator_->ending(), Ending::kNoWorkers);
+}
+
+TEST_F(CoordinatorTest, TheSweepEndsAtOnceWhereTheLastWorkerCannotWork) {
+  can_work_ = false;
+  tell(hello("1.0"));
+  begin();
+  run(1);
+  EXPECT_EQ(coordinator_->ending(), Ending::kNoWorkers);
+  EXPECT_THAT(said_, HasSubstr("rank 1 on node1 is not used any more: no process"));
+  EXPECT_FALSE(coordinator_->lost_a_worker());
+  EXPECT_TRUE(store_.failures.empty());
 }
 
 TEST_F(CoordinatorTest, ASilentWorkerIsLostAndWelcomeWhenItComesBack) {

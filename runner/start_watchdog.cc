@@ -1,0 +1,48 @@
+#include "runner/start_watchdog.h"
+
+#include <sys/time.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <csignal>
+#include <cstdio>
+
+namespace squant::runner {
+namespace {
+
+// What the signal handler needs: it may allocate nothing.
+std::string last_words;
+int last_exit_code = 0;
+
+void give_up(int) {
+  if (write(STDERR_FILENO, last_words.data(), last_words.size()) < 0) _exit(last_exit_code);
+  _exit(last_exit_code);
+}
+
+void set_timer(double seconds) {
+  itimerval timer{};
+  double whole = 0;
+  timer.it_value.tv_usec = static_cast<suseconds_t>(std::modf(seconds, &whole) * 1e6);
+  timer.it_value.tv_sec = static_cast<time_t>(whole);
+  setitimer(ITIMER_REAL, &timer, nullptr);
+}
+
+}  // namespace
+
+StartWatchdog::StartWatchdog(int rank, const std::string& host, double limit_s, int exit_code) {
+  char seconds[32];
+  std::snprintf(seconds, sizeof seconds, "%g", limit_s);
+  last_words = "squant-sweep: rank " + std::to_string(rank) + " on " + host + " waited " + seconds +
+               " s for the other ranks to start (--start-timeout) and ends: one has died or cannot "
+               "be reached; the same command goes on\n";
+  last_exit_code = exit_code;
+  std::signal(SIGALRM, give_up);
+  set_timer(limit_s);
+}
+
+StartWatchdog::~StartWatchdog() {
+  set_timer(0);
+  std::signal(SIGALRM, SIG_DFL);
+}
+
+}  // namespace squant::runner
