@@ -72,7 +72,7 @@ struct SchedulerOptions {
   // ... and one whose task takes longer than this, and 20 times longer than expected.
   double task_limit_s = 1800;
   int max_retries = 2;
-  int max_failures = 0;           // stop when so many jobs were given up; 0: never
+  int max_failures = 0;  // stop when so many jobs were given up; 0: never
   // That there are at most: when all of them are dropped for good, nobody is waited for.
   std::size_t num_workers = std::numeric_limits<std::size_t>::max();
   bool repeat_slow_tiles = true;  // at the end, by idle workers

@@ -5,7 +5,6 @@
 
 #include <cmath>
 #include <csignal>
-#include <cstdio>
 
 namespace squant::runner {
 namespace {
@@ -15,7 +14,8 @@ std::string last_words;
 int last_exit_code = 0;
 
 void give_up(int) {
-  if (write(STDERR_FILENO, last_words.data(), last_words.size()) < 0) _exit(last_exit_code);
+  [[maybe_unused]] const ssize_t written =
+      write(STDERR_FILENO, last_words.data(), last_words.size());
   _exit(last_exit_code);
 }
 
@@ -30,9 +30,8 @@ void set_timer(double seconds) {
 }  // namespace
 
 StartWatchdog::StartWatchdog(int rank, const std::string& host, double limit_s, int exit_code) {
-  char seconds[32];
-  std::snprintf(seconds, sizeof seconds, "%g", limit_s);
-  last_words = "squant-sweep: rank " + std::to_string(rank) + " on " + host + " waited " + seconds +
+  last_words = "squant-sweep: rank " + std::to_string(rank) + " on " + host + " waited " +
+               std::to_string(std::lround(limit_s)) +
                " s for the other ranks to start (--start-timeout) and ends: one has died or cannot "
                "be reached; the same command goes on\n";
   last_exit_code = exit_code;

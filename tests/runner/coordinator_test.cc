@@ -104,7 +104,8 @@ class CoordinatorTest : public testing::Test {
     ++num_received_;
   }
   void work(const PrepareTask& task) {
-    if (!can_work_) return tell(TaskError{task.task, "no process", "", FailureKind::kWorkerUnusable});
+    if (!can_work_)
+      return tell(TaskError{task.task, "no process", "", FailureKind::kWorkerUnusable});
     Prepared done{task.task, {}};
     done.preparation.ranges = {{0, 0.1F}};
     tell(done);

@@ -160,7 +160,7 @@ def role_of(pid):
     except OSError:
         return "process that has just ended"
     if name != "squant-sweep":
-        return name
+        return {"squant-spawner": "spawner"}.get(name, "child")  # it has no name of its own at first
     return "coordinator" if b"OMPI_COMM_WORLD_RANK=0" in variables else "worker rank"
 
 

@@ -16,28 +16,31 @@ using testing::HasSubstr;
 
 class StartTest : public SweepTest {
  protected:
-  // Three ranks, of which the last does `fate` before it is squant-sweep.
-  static std::vector<std::string> sweep_where_the_last_rank(const std::string& fate,
-                                                            const std::string& db,
-                                                            std::vector<std::string> flags) {
-    std::vector<std::string> line{SQUANT_MPIEXEC, "--oversubscribe"};
-    line.insert(line.end(), flags.begin(), flags.end());
-    for (const std::string& part :
-         {std::string("-np"), std::string("3"), std::string("sh"), std::string("-c"),
-          "test $OMPI_COMM_WORLD_RANK = 2 && " + fate + "; exec " + SQUANT_BIN_DIR +
-              "/squant-sweep \"$@\"",
-          std::string("sh")}) {
-      line.push_back(part);
-    }
-    for (const std::string& part : sweep(db, {"--start-timeout", "5"})) line.push_back(part);
+  // Three ranks, of which the last gets `signal` before it is squant-sweep.
+  static std::vector<std::string> sweep_where_the_last_rank_gets(const std::string& signal,
+                                                                 const std::string& db,
+                                                                 const std::string& recovery) {
+    const std::string script = "test $OMPI_COMM_WORLD_RANK = 2 && kill -" + signal +
+                               " $$; exec " SQUANT_BIN_DIR "/squant-sweep \"$@\"";
+    std::vector<std::string> line{SQUANT_MPIEXEC,
+                                  "--oversubscribe",
+                                  "--mca",
+                                  "orte_enable_recovery",
+                                  recovery,
+                                  "-np",
+                                  "3",
+                                  "sh",
+                                  "-c",
+                                  script,
+                                  "sh"};
+    const auto arguments = sweep(db, {"--start-timeout", "5"});
+    line.insert(line.end(), arguments.begin(), arguments.end());
     return line;
   }
 };
 
 TEST_F(StartTest, RanksThatWaitForOneThatDiedSayWhereAndEnd) {
-  Command command(
-      sweep_where_the_last_rank("kill -KILL $$", "died.sqlite", {"--enable-recovery"}), folder(),
-      "died");
+  Command command(sweep_where_the_last_rank_gets("KILL", "died.sqlite", "1"), folder(), "died");
   EXPECT_GE(command.wait(), 0) << command.output();  // mpirun's own code
   EXPECT_THAT(command.output(), ContainsRegex("rank 0 on [^ ]+ waited 5 s for the other ranks"));
   EXPECT_THAT(command.output(), ContainsRegex("rank 1 on [^ ]+ waited 5 s for the other ranks"));
@@ -45,7 +48,7 @@ TEST_F(StartTest, RanksThatWaitForOneThatDiedSayWhereAndEnd) {
 }
 
 TEST_F(StartTest, WithoutRecoveryARankThatIsStoppedEndsTheJobWithCodeThree) {
-  Command command(sweep_where_the_last_rank("kill -STOP $$", "stopped.sqlite", {}), folder(),
+  Command command(sweep_where_the_last_rank_gets("STOP", "stopped.sqlite", "0"), folder(),
                   "stopped");
   EXPECT_EQ(command.wait(), 3) << command.output();
   EXPECT_THAT(command.output(), HasSubstr("(--start-timeout)"));
