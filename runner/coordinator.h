@@ -86,6 +86,7 @@ class Coordinator {
     bool in_database = false;
     std::map<int, bool> jobs;  // told, with or without ranges
     std::set<int> datasets;
+    TaskId unanswered = 0;  // that it was given; 0: none. It may not have arrived yet
   };
   struct JobProgress {
     RowView row;
@@ -131,6 +132,7 @@ class Coordinator {
 
   void build_scheduler(const std::vector<JobInventory>& inventory);
   void join(int worker);
+  void answered(int worker, TaskId task);
   void tell_job(int worker, int job);
   void tell_dataset(int worker, int dataset);
   void send(int worker, const Message& message) { transport_.send(worker, encode(message)); }

@@ -16,6 +16,7 @@ namespace squant::runner {
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 
 // A database in memory that can be told to fail.
 class FakeStore final : public results::Store {
@@ -93,10 +94,11 @@ class CoordinatorTest : public testing::Test {
   void run(double seconds) {
     for (const double end = now_ + seconds; now_ < end && !coordinator_->ending(); now_ += 0.1) {
       coordinator_->step(now_);
+      if (!alive_) continue;
       while (const auto envelope = worker_end_->receive()) {
         std::visit([this](const auto& message) { work(message); }, decode(envelope->bytes));
       }
-      if (alive_) tell(Beat{0});
+      tell(Beat{0});
     }
   }
   template <typename Other>
@@ -112,7 +114,6 @@ class CoordinatorTest : public testing::Test {
   }
   void work(const TileTask& task) {
     ++num_tiles_;
-    if (!alive_) return;
     TileAnswer done{task.task, {}, "tail"};
     for (std::size_t i = 0; i < task.jobs.size(); ++i) {
       eval::Evaluator::TileResult& result = done.tile.results.emplace_back();
@@ -273,6 +274,23 @@ TEST_F(CoordinatorTest, ASilentWorkerIsLostAndWelcomeWhenItComesBack) {
   run(60);
   EXPECT_EQ(coordinator_->ending(), Ending::kComplete);
   EXPECT_FALSE(coordinator_->lost_a_worker());
+  EXPECT_EQ(store_.tiles.size(), 4U);
+}
+
+// It was stopped after its last answer: its heartbeat says that it is idle, and the next task is
+// still on its way.
+TEST_F(CoordinatorTest, AWorkerThatComesBackGetsNoTaskBeforeItHasAnsweredTheOneItHas) {
+  tell(hello("1.0"));
+  begin();
+  coordinator_->step(now_ += 0.1);
+  coordinator_->step(now_ += 15);
+  EXPECT_THAT(said_, HasSubstr("rank 1 on node1 is lost"));
+  tell(Beat{0});
+  coordinator_->step(now_ += 0.1);
+  EXPECT_THAT(said_, Not(HasSubstr("is back")));
+  run(60);
+  EXPECT_THAT(said_, HasSubstr("is back"));
+  EXPECT_EQ(coordinator_->ending(), Ending::kComplete);
   EXPECT_EQ(store_.tiles.size(), 4U);
 }
 
