@@ -81,7 +81,11 @@ void Coordinator::begin(results::Store& store, const Plan& plan,
   offer_files(inventory);
   build_scheduler(inventory);
   for (const auto& [worker, info] : workers_) {
-    if (!info.refused) join(worker);
+    if (info.refused) {
+      handle(WorkerRefused{worker});
+    } else {
+      join(worker);
+    }
   }
   handle(Tick{});
 }
@@ -204,6 +208,7 @@ void Coordinator::on(int worker, const Hello& message) {
     entry->second.refused = true;
     say_(worker_name(worker) + " is not used: it runs squant-sweep " + message.program +
          ", the coordinator " + options_.program);
+    if (scheduler_) handle(WorkerRefused{worker});
     return;
   }
   if (files_) files_->joined(worker, message);
@@ -216,19 +221,26 @@ void Coordinator::on(int worker, const Beat& message) {
   if (!scheduler_ || found == workers_.end() || found->second.refused) return;
   if (scheduler_->alive(worker)) {
     handle(Heartbeat{worker});
-  } else if (message.task == 0) {
+  } else if (message.task == 0 && found->second.unanswered == 0) {
     join(worker);
   }
 }
 
+void Coordinator::answered(int worker, TaskId task) {
+  const auto found = workers_.find(worker);
+  if (found != workers_.end() && found->second.unanswered == task) found->second.unanswered = 0;
+}
+
 void Coordinator::on(int worker, const Prepared& message) {
   if (!scheduler_) return;
+  answered(worker, message.task);
   Arrived arrived;
   arrived.preparation = &message;
   handle(PreparationDone{worker, message.task}, arrived);
 }
 
 void Coordinator::on(int worker, const TileAnswer& message) {
+  answered(worker, message.task);
   const auto tile = tiles_.find(message.task);
   if (!scheduler_ || tile == tiles_.end()) return;
   TileDone done{worker, message.task, {}};
@@ -265,6 +277,7 @@ void Coordinator::on(int worker, const TaskError& message) {
     if (files_) files_->receive(worker, message, now_);
     return;
   }
+  answered(worker, message.task);
   Arrived arrived;
   arrived.log_tail = message.log_tail;
   if (message.kind == FailureKind::kDied)
@@ -326,6 +339,7 @@ void Coordinator::handle(const Event& event, const Arrived& arrived) {
 }
 
 void Coordinator::obey(const AssignPreparation& command, const Arrived&) {
+  workers_.at(command.worker).unanswered = command.task;
   tell_job(command.worker, command.job);
   send(command.worker, PrepareTask{command.task, command.job});
 }
@@ -334,6 +348,7 @@ void Coordinator::obey(const AssignTile& command, const Arrived&) {
   const Stream& stream = streams_[static_cast<std::size_t>(command.stream)];
   const results::TileRange& range = stream.chunks[static_cast<std::size_t>(command.chunk)];
   tiles_[command.task] = range;
+  workers_.at(command.worker).unanswered = command.task;
   tell_stream(command.worker, command.stream);
   for (const int job : command.jobs) {
     tell_job(command.worker, job);

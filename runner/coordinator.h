@@ -89,6 +89,7 @@ class Coordinator {
     bool in_database = false;
     std::map<int, bool> jobs;  // told, with or without ranges
     std::set<int> streams;
+    TaskId unanswered = 0;  // that it was given; 0: none. It may not have arrived yet
   };
   struct JobProgress {
     RowView row;
@@ -136,6 +137,7 @@ class Coordinator {
 
   void build_scheduler(const std::vector<JobInventory>& inventory);
   void join(int worker);
+  void answered(int worker, TaskId task);
   void tell_job(int worker, int job);
   void tell_stream(int worker, int stream);
   void send(int worker, const Message& message) { transport_.send(worker, encode(message)); }

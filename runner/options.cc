@@ -87,6 +87,11 @@ void add_options(CLI::App& app, Options& options) {
       ->type_name("SECONDS")
       ->check(CLI::Range(1.0, 86400.0))
       ->capture_default_str();
+  app.add_option("--start-timeout", options.start_timeout_s,
+                 "A rank that waits so long for the others to start ends")
+      ->type_name("SECONDS")
+      ->check(CLI::Range(1.0, 86400.0))
+      ->capture_default_str();
   app.add_flag("--repeat-slow-tiles,!--no-repeat-slow-tiles", options.repeat_slow_tiles,
                "At the end idle workers repeat what slower ones still compute; the first answer "
                "counts [on]");

@@ -31,6 +31,7 @@ struct Options {
   double time_budget_s = 0;  // 0: none
   double worker_timeout_s = 60;
   double hang_timeout_s = 600;
+  double start_timeout_s = 300;
   bool repeat_slow_tiles = true;
   std::string broadcast = "auto";
   bool broadcast_images = false;

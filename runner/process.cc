@@ -16,6 +16,7 @@
 #include "runner/devices.h"
 #include "runner/logging.h"
 #include "runner/provenance.h"
+#include "runner/start_watchdog.h"
 
 namespace squant::runner {
 namespace {
@@ -121,13 +122,16 @@ Rank join_ranks(const Options& options, int* argc, char*** argv) {
   const bool coordinates_only = rank.launch.rank == 0 && rank.launch.size > 1;
   if (!coordinates_only || options.broadcast_images) rank.spawner = Spawner::fork_off();
   rank.note = widen_affinity(rank.launch.binding_given);
+  std::optional<StartWatchdog> watchdog;  // over all that waits for other ranks
   if (rank.launch.by_mpi) {
+    watchdog.emplace(rank.launch.rank, host_name(), options.start_timeout_s, kExitWorkLeft);
     rank.mpi = std::make_unique<MpiTransport>(argc, argv);
     rank.rank = rank.mpi->rank();
     rank.size = rank.mpi->size();
   }
   const CpuSet mine = allowed_cpus();
   const HostWorkers host = workers_on_host(rank, mine);
+  watchdog.reset();
   rank.num_threads =
       options.threads > 0 ? options.threads : thread_share(mine, host.cpus, cgroup_cpu_quota());
   rank.device = resolve_device(options.device);

@@ -64,8 +64,9 @@ struct Rank {
   std::unique_ptr<Spawner> spawner;  // none: this rank needs no child process
 };
 // Forks the spawner of a rank that may need one, starts MPI where there is a launcher, and finds
-// this rank's share of its host. Collective; to be called while the process has a single thread.
-// Throws std::system_error where the spawner cannot be forked.
+// this rank's share of its host. Collective; to be called while the process has a single thread. A
+// rank that waits for the others longer than --start-timeout says so and ends. Throws
+// std::system_error where the spawner cannot be forked.
 Rank join_ranks(const Options& options, int* argc, char*** argv);
 
 // This rank's end of the distribution of files; none where it is switched off, or the process

@@ -58,8 +58,7 @@ Scheduler::Scheduler(const SchedulerInput& input, const SchedulerOptions& option
 }
 
 std::vector<Command> Scheduler::handle(const Event& event, double now) {
-  if (!started_) last_alive_ = now;
-  started_ = true;
+  if (!began_) began_ = now;
   now_ = std::max(now_, now);
   commands_.clear();
   std::visit([this](const auto& one) { on(one); }, event);
@@ -94,6 +93,8 @@ void Scheduler::on(const WorkerJoined& event) {
 }
 
 void Scheduler::on(const WorkerLost& event) { lose(event.worker, event.why); }
+
+void Scheduler::on(const WorkerRefused& event) { workers_[event.worker].banned = true; }
 
 void Scheduler::on(const Heartbeat& event) {
   const auto worker = workers_.find(event.worker);
@@ -242,7 +243,7 @@ void Scheduler::lose(int worker, const std::string& why) {
   if (state.model != kNone)
     change_model(state.model, [](ModelQueue& changed) { --changed.workers; });
   state.model = kNone;
-  last_alive_ = now_;
+  if (!state.banned) state.lost_at = now_;
   --num_alive_;
   speed_ -= 1 / costs_.slowness(worker);
   commands_.emplace_back(DropWorker{worker, why, state.banned});
@@ -359,6 +360,15 @@ void Scheduler::blame(const Cell& cell, int worker_that_succeeded) {
        std::to_string(kMaxStrikes) + " of its tasks failed and succeeded on other workers");
 }
 
+// Where no worker is alive: whether one may still join or come back.
+bool Scheduler::may_come() const {
+  const double too_late = now_ - options_.heartbeat_timeout_s;
+  if (workers_.size() < options_.num_workers && *began_ > too_late) return true;
+  return std::any_of(workers_.begin(), workers_.end(), [&](const auto& entry) {
+    return !entry.second.banned && entry.second.lost_at > too_late;
+  });
+}
+
 void Scheduler::finish_if_done() {
   if (finished_) return;
   FinishReason reason = FinishReason::kComplete;
@@ -368,7 +378,7 @@ void Scheduler::finish_if_done() {
       reason = FinishReason::kTooManyFailures;
     } else if (draining_ && quiet) {
       reason = FinishReason::kDrained;
-    } else if (num_alive_ == 0 && now_ - last_alive_ >= options_.heartbeat_timeout_s) {
+    } else if (num_alive_ == 0 && !may_come()) {
       reason = FinishReason::kNoWorkers;
     } else {
       return;

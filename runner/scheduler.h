@@ -72,7 +72,9 @@ struct SchedulerOptions {
   // ... and one whose task takes longer than this, and 20 times longer than expected.
   double task_limit_s = 1800;
   int max_retries = 2;
-  int max_failures = 0;           // stop when so many jobs were given up; 0: never
+  int max_failures = 0;  // stop when so many jobs were given up; 0: never
+  // That there are at most: when all of them are dropped for good, nobody is waited for.
+  std::size_t num_workers = std::numeric_limits<std::size_t>::max();
   bool repeat_slow_tiles = true;  // at the end, by idle workers
 };
 
@@ -84,6 +86,10 @@ struct WorkerJoined {
 struct WorkerLost {
   int worker = 0;
   std::string why;
+};
+// One that never joins.
+struct WorkerRefused {
+  int worker = 0;
 };
 struct Heartbeat {
   int worker = 0;
@@ -117,8 +123,8 @@ struct Pause {
 };
 // Time passes.
 struct Tick {};
-using Event = std::variant<WorkerJoined, WorkerLost, Heartbeat, PreparationDone, TileDone,
-                           TaskFailed, Drain, Pause, Tick>;
+using Event = std::variant<WorkerJoined, WorkerLost, WorkerRefused, Heartbeat, PreparationDone,
+                           TileDone, TaskFailed, Drain, Pause, Tick>;
 
 // --- commands
 struct AssignPreparation {
@@ -239,6 +245,7 @@ class Scheduler {
   struct WorkerState {
     bool alive = false;
     bool banned = false;  // dropped for its failures: does not come back
+    double lost_at = -std::numeric_limits<double>::infinity();  // where it may come back
     double heard = 0;
     double watched = 0;                                         // its entry in watch_
     double deadline = std::numeric_limits<double>::infinity();  // of its task
@@ -256,6 +263,7 @@ class Scheduler {
 
   void on(const WorkerJoined& event);
   void on(const WorkerLost& event);
+  void on(const WorkerRefused& event);
   void on(const Heartbeat& event);
   void on(const PreparationDone& event);
   void on(const TileDone& event);
@@ -331,11 +339,12 @@ class Scheduler {
   void change_chunk(int stream, int chunk, Change change);
   template <typename Change>
   void change_model(int model, Change change);
+  bool may_come() const;
   void finish_if_done();
 
   SchedulerOptions options_;
   double now_ = 0;
-  bool started_ = false;
+  std::optional<double> began_;
   std::vector<Command> commands_;
 
   std::vector<JobState> jobs_;
@@ -370,7 +379,6 @@ class Scheduler {
   std::set<int> idle_;
   std::size_t num_alive_ = 0;
   double speed_ = 0;  // of the live workers together: the sum of 1 / slowness
-  double last_alive_ = 0;
   std::set<std::pair<double, int>>
       watch_;  // the time at which a live worker is lost if nothing happens
   std::unordered_map<TaskId, Task> tasks_;

@@ -70,6 +70,7 @@ CoordinatorOptions coordinator_options(const Options& options, int num_workers,
   chosen.program = program_version();
   chosen.scheduler.heartbeat_timeout_s = options.worker_timeout_s;
   chosen.scheduler.max_failures = options.max_failures;
+  chosen.scheduler.num_workers = static_cast<std::size_t>(num_workers);
   chosen.scheduler.repeat_slow_tiles = options.repeat_slow_tiles;
   return chosen;
 }

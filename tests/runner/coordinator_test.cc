@@ -16,6 +16,7 @@ namespace squant::runner {
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 
 // A database in memory that can be told to fail.
 class FakeStore final : public results::Store {
@@ -74,6 +75,7 @@ class CoordinatorTest : public testing::Test {
     CoordinatorOptions options;
     options.program = "1.0";
     options.scheduler.heartbeat_timeout_s = 10;
+    options.scheduler.num_workers = 1;
     options.store_patience_s = 20;
     coordinator_.emplace(*coordinator_end_, options,
                          [this](const std::string& line) { said_ += line + "\n"; });
@@ -92,10 +94,11 @@ class CoordinatorTest : public testing::Test {
   void run(double seconds) {
     for (const double end = now_ + seconds; now_ < end && !coordinator_->ending(); now_ += 0.1) {
       coordinator_->step(now_);
+      if (!alive_) continue;
       while (const auto envelope = worker_end_->receive()) {
         std::visit([this](const auto& message) { work(message); }, decode(envelope->bytes));
       }
-      if (alive_) tell(Beat{0});
+      tell(Beat{0});
     }
   }
   template <typename Other>
@@ -104,13 +107,14 @@ class CoordinatorTest : public testing::Test {
   }
   void work(const DatasetInfo& message) { datasets_.push_back(message.spec); }
   void work(const PrepareTask& task) {
+    if (!can_work_)
+      return tell(TaskError{task.task, "no process", "", FailureKind::kWorkerUnusable});
     Prepared done{task.task, {}};
     done.preparation.ranges = {{0, 0.1F}};
     tell(done);
   }
   void work(const TileTask& task) {
     ++num_tiles_;
-    if (!alive_) return;
     TileAnswer done{task.task, {}, "tail"};
     for (std::size_t i = 0; i < task.jobs.size(); ++i) {
       eval::Evaluator::TileResult& result = done.tile.results.emplace_back();
@@ -134,6 +138,7 @@ class CoordinatorTest : public testing::Test {
 
   double now_ = 100;
   bool alive_ = true;
+  bool can_work_ = true;
   std::int64_t miscount_ = 0;
   int num_received_ = 0;
   int num_tiles_ = 0;
@@ -259,6 +264,18 @@ TEST_F(CoordinatorTest, AWorkerOfAnotherBuildIsNotUsed) {
   EXPECT_THAT(
       said_,
       HasSubstr("rank 1 on node1 is not used: it runs squant-sweep 0.9, the coordinator 1.0"));
+  EXPECT_EQ(coordinator_->ending(), Ending::kNoWorkers);
+}
+
+TEST_F(CoordinatorTest, TheSweepEndsAtOnceWhereTheLastWorkerCannotWork) {
+  can_work_ = false;
+  tell(hello("1.0"));
+  begin();
+  run(1);
+  EXPECT_EQ(coordinator_->ending(), Ending::kNoWorkers);
+  EXPECT_THAT(said_, HasSubstr("rank 1 on node1 is not used any more: no process"));
+  EXPECT_FALSE(coordinator_->lost_a_worker());
+  EXPECT_TRUE(store_.failures.empty());
 }
 
 TEST_F(CoordinatorTest, ASilentWorkerIsLostAndWelcomeWhenItComesBack) {
@@ -272,6 +289,23 @@ TEST_F(CoordinatorTest, ASilentWorkerIsLostAndWelcomeWhenItComesBack) {
   run(60);
   EXPECT_EQ(coordinator_->ending(), Ending::kComplete);
   EXPECT_FALSE(coordinator_->lost_a_worker());
+  EXPECT_EQ(store_.tiles.size(), 4U);
+}
+
+// It was stopped after its last answer: its heartbeat says that it is idle, and the next task is
+// still on its way.
+TEST_F(CoordinatorTest, AWorkerThatComesBackGetsNoTaskBeforeItHasAnsweredTheOneItHas) {
+  tell(hello("1.0"));
+  begin();
+  coordinator_->step(now_ += 0.1);
+  coordinator_->step(now_ += 15);
+  EXPECT_THAT(said_, HasSubstr("rank 1 on node1 is lost"));
+  tell(Beat{0});
+  coordinator_->step(now_ += 0.1);
+  EXPECT_THAT(said_, Not(HasSubstr("is back")));
+  run(60);
+  EXPECT_THAT(said_, HasSubstr("is back"));
+  EXPECT_EQ(coordinator_->ending(), Ending::kComplete);
   EXPECT_EQ(store_.tiles.size(), 4U);
 }
 

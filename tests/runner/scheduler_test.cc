@@ -342,6 +342,31 @@ TEST(SchedulerTest, WithoutWorkersItEndsAfterTheTimeout) {
   EXPECT_EQ(finished[0].reason, FinishReason::kNoWorkers);
 }
 
+TEST(SchedulerTest, NobodyIsWaitedForWhereAllWorkersAreDroppedForGood) {
+  Scheduler scheduler(matrix(1, 1, 2, true), {.heartbeat_timeout_s = 60, .num_workers = 3});
+  scheduler.handle(WorkerRefused{3}, 0);
+  auto tile = only<AssignTile>(scheduler.handle(WorkerJoined{1}, 0)).at(0);
+  scheduler.handle(TaskFailed{1, tile.task, "no", FailureKind::kWorkerUnusable}, 1);
+  EXPECT_FALSE(scheduler.finished()) << "worker 2 may still join";
+  tile = only<AssignTile>(scheduler.handle(WorkerJoined{2}, 2)).at(0);
+  const auto finished = only<Finished>(
+      scheduler.handle(TaskFailed{2, tile.task, "no", FailureKind::kWorkerUnusable}, 3));
+  ASSERT_EQ(finished.size(), 1U);
+  EXPECT_EQ(finished[0].reason, FinishReason::kNoWorkers);
+}
+
+TEST(SchedulerTest, AWorkerThatWasLostIsWaitedForWhereTheOthersAreDroppedForGood) {
+  Scheduler scheduler(matrix(1, 1, 2, true), {.heartbeat_timeout_s = 60, .num_workers = 2});
+  const auto tile = only<AssignTile>(scheduler.handle(WorkerJoined{1}, 0)).at(0);
+  scheduler.handle(WorkerJoined{2}, 0);
+  scheduler.handle(WorkerLost{2, "silent"}, 100);
+  scheduler.handle(TaskFailed{1, tile.task, "no", FailureKind::kWorkerUnusable}, 110);
+  scheduler.handle(Tick{}, 159);
+  EXPECT_FALSE(scheduler.finished());
+  scheduler.handle(Tick{}, 160);
+  EXPECT_TRUE(scheduler.finished());
+}
+
 TEST(SchedulerTest, AnIdleWorkerRepeatsTheSlowestTileAndTheFirstAnswerCounts) {
   Scheduler scheduler(matrix(1, 1, 1, true), {.repeat_slow_tiles = true});
   const auto slow = only<AssignTile>(scheduler.handle(WorkerJoined{1}, 0)).at(0);

@@ -64,7 +64,7 @@ code=0
 wait $job || code=$?
 unfinished=$(sqlite3 -readonly "$db" "select count(*) from results where num_images <> 500")
 echo "mpirun ended with code $code, $(stored) tiles stored, $unfinished of 6 cells unfinished"
-grep -h "is lost" "$work/cut.log" || echo "(mpirun ended before a worker was given up)"
+grep -h "is lost" "$work/cut.log" || echo "(no worker was given up before the end)"
 for _ in $(seq 400); do [ -z "$(far_workers)" ] && break; sleep 0.1; done
 [ -z "$(far_workers)" ] || fail "workers beyond the cut still run"
 

@@ -5,10 +5,11 @@ usage: fault_run.py BUILD MPIRUN [--faults N] [--seed S] [--patience SECONDS] [-
 
 A sweep of two quickstart networks is started under mpirun again and again. Somewhere in the middle
 a fault strikes: kill -9 or SIGSTOP of any process below mpirun (ranks and whatever they have
-started), kill -9 of the whole job, SIGTERM, SIGUSR1, a full disk under the database, a packed
-picture that changes on the disk. Then the same command is given until it ends by itself. Checked
-are counts and digests of every job against the undisturbed run, SQLite's integrity_check, and that
-no image is counted twice. Exits 0, 1 with the seed of the sweep that failed, 77 where it cannot run.
+started) or of the whole job, SIGTERM, SIGUSR1, a full disk under the database, a packed picture
+that changes on the disk. Then the same command is given until it ends by itself. Checked are counts
+and digests of every job against the undisturbed run, SQLite's integrity_check, and that no image is
+counted twice. A sweep that stores nothing for --patience seconds hangs, however slow the machine
+is. Exits 0, 1 with the seed of the sweep that failed, 77 where it cannot run.
 """
 import argparse
 import collections
@@ -110,12 +111,21 @@ class Job:
         commands = [(pid, state_of(pid), command_of(pid)) for pid in self.below()]
         return [entry for entry in commands if "squant" in entry[2] and entry[1] != "Z"]
 
-    def wait(self, seconds):
-        """The exit code; None where it did not end."""
-        try:
-            return self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return None
+    def wait(self, seconds, progress):
+        """The exit code; None where it did not end though `progress` stood still for so long."""
+        seen, end = progress(), time.time() + seconds
+        while time.time() < end:
+            try:
+                return self.process.wait(0.5)
+            except subprocess.TimeoutExpired:
+                pass
+            if progress() != seen:
+                seen, end = progress(), time.time() + seconds
+        return None
+
+    def signal(self, number):
+        for pid in [self.process.pid, *self.below()]:
+            send(pid, number)
 
     def kill(self):
         victims = [self.process.pid, *self.below()]
@@ -140,6 +150,27 @@ def command_of(pid):
         return pathlib.Path("/proc", str(pid), "cmdline").read_bytes().decode(errors="replace")
     except OSError:
         return ""
+
+
+def role_of(pid):
+    """What this process below mpirun is to a sweep."""
+    try:
+        name = pathlib.Path("/proc", str(pid), "comm").read_text().strip()
+        variables = pathlib.Path("/proc", str(pid), "environ").read_bytes().split(b"\0")
+    except OSError:
+        return "process that has just ended"
+    if name != "squant-sweep":
+        return {"squant-spawner": "spawner"}.get(name, "child")  # it has no name of its own at first
+    return "coordinator" if b"OMPI_COMM_WORLD_RANK=0" in variables else "worker rank"
+
+
+def num_tiles(database):
+    """That are stored; 0 where there is no database yet."""
+    try:
+        with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
+            return connection.execute("SELECT count(*) FROM tile").fetchone()[0]
+    except sqlite3.Error:
+        return 0
 
 
 class Harness:
@@ -175,7 +206,8 @@ class Harness:
         if recovery:
             start.append("--enable-recovery")
         program = [str(self.options.build / "bin" / "squant-sweep"), *self.sweeps[sweep]]
-        return start + program + ["--db", str(database), "--threads", "1", "--worker-timeout", "3"]
+        return start + program + ["--db", str(database), "--threads", "1", "--worker-timeout", "3",
+                                  "--start-timeout", "40"]
 
     # --- what must not depend on what happened
 
@@ -202,7 +234,7 @@ class Harness:
         if sweep not in self.expected:
             database = self.folder / f"undisturbed-{sweep}.sqlite"
             job = Job(self.command(sweep, database, 3, False), self.folder / "undisturbed.log")
-            if job.wait(self.options.patience) not in (0, 1):
+            if job.wait(self.options.patience, lambda: num_tiles(database)) not in (0, 1):
                 job.kill()
                 raise Failed(f"the undisturbed run did not end well: {self.folder}/undisturbed.log")
             self.expected[sweep] = self.facts(database)
@@ -213,14 +245,19 @@ class Harness:
     def strike(self, kind, job):
         below = job.below()
         if not below:
-            return False
+            return
         victim = self.random.choice(below)
+        self.done[kind.replace("process", role_of(victim))] += 1
         if kind == "kill -9 of a process":
             send(victim, signal.SIGKILL)
         elif kind == "SIGSTOP of a process":
             send(victim, signal.SIGSTOP)
             time.sleep(self.random.uniform(0.2, 6))
             send(victim, signal.SIGCONT)
+        elif kind == "SIGSTOP of the job":
+            job.signal(signal.SIGSTOP)
+            time.sleep(self.random.uniform(0.2, 6))
+            job.signal(signal.SIGCONT)
         elif kind == "kill -9 of the job":
             job.kill()
         elif kind == "SIGTERM":
@@ -236,7 +273,6 @@ class Harness:
         elif kind == "damaged cache":
             for file in (self.folder / "cache").glob("*.pixels"):
                 self.damage(file)
-        return True
 
     def damage(self, file):
         with open(file, "r+b") as pixels:
@@ -246,25 +282,20 @@ class Harness:
 
     def kinds(self, sweep):
         kinds = ["kill -9 of a process"] * 4 + ["SIGSTOP of a process"] * 3
-        kinds += ["kill -9 of the job"] * 2 + ["SIGTERM", "SIGUSR1"]
+        kinds += ["kill -9 of the job"] * 2 + ["SIGSTOP of the job", "SIGTERM", "SIGUSR1"]
         if sweep == "photographs":
             return kinds + ["damaged cache"] * 8
         return kinds + ["full disk"] * (2 if self.disk.mounted else 0)
 
     def wait_for_work(self, job, database):
-        """Until something is stored, mostly; sometimes the fault comes during start-up. Returns
-        whether the sweep had begun to work."""
+        """Until something new is stored, mostly; sometimes the fault comes during start-up."""
+        before = num_tiles(database)
         end = time.time() + (self.random.uniform(0, 2) if self.random.random() < 0.2 else 60)
         while time.time() < end and job.process.poll() is None:
-            try:
-                with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
-                    if connection.execute("SELECT count(*) FROM tile").fetchone()[0] > 0:
-                        time.sleep(self.random.uniform(0, 0.3))
-                        return True
-            except sqlite3.Error:
-                pass
+            if num_tiles(database) > before:
+                time.sleep(self.random.uniform(0, 0.3))
+                return
             time.sleep(0.02)
-        return False
 
     def sweep(self, number):
         sweep = self.random.choice(sorted(self.sweeps))
@@ -276,24 +307,21 @@ class Harness:
         for _ in range(12):
             recovery = self.random.random() < 0.5 and not self.options.no_recovery
             job = Job(self.command(sweep, database, self.random.choice([2, 3, 4]), recovery), log)
-            works = True
             try:
                 if faults_left > 0:
-                    works = self.wait_for_work(job, database)
-                    kind = self.random.choice(self.kinds(sweep))
+                    self.wait_for_work(job, database)
                     faults_left -= 1
-                    if job.process.poll() is None and self.strike(kind, job):
-                        self.done[kind] += 1
-                code = job.wait(self.options.patience)
+                    if job.process.poll() is None:
+                        self.strike(self.random.choice(self.kinds(sweep)), job)
+                code = job.wait(self.options.patience, lambda: num_tiles(database))
                 left = job.ours() if code is None else []
             finally:
                 job.kill()
-            # Open MPI's, not ours: a rank that dies in MPI_Init leaves the others there for ever,
-            # and mpirun may stay when all its ranks have ended.
-            if code is None and (not works or not left):
+            # Open MPI's, not ours: mpirun may stay when all its ranks have ended.
+            if code is None and not left:
                 self.num_hangs += 1
             elif code is None:
-                raise Failed(f"did not end within {self.options.patience} s: {left}")
+                raise Failed(f"no tile in {self.options.patience} s, and it did not end: {left}")
             # mpirun's own code after a signal says nothing of what is left.
             if code in (0, 1) and faults_left <= 0 and not self.is_work_left(database):
                 found = self.facts(database)
@@ -327,7 +355,7 @@ class Harness:
               f" {self.num_resumes} resumes, {time.time() - began:.0f} s: every database equals the"
               " undisturbed one")
         if self.num_hangs:
-            print(f"  {self.num_hangs} times mpirun hung in its start-up, or with no rank left, and was killed")
+            print(f"  {self.num_hangs} times mpirun stayed with no rank left, and was killed")
         for kind, count in sorted(self.done.items()):
             print(f"  {count:4} {kind}")
         return 0

@@ -180,15 +180,16 @@ TEST_F(ChildFaultTest, NoProcessOutlivesItsRankOrMpirun) {
   }
 }
 
-TEST_F(ChildFaultTest, AWorkerWithoutItsSpawnerIsDroppedAndItsWorkIsLeft) {
+TEST_F(ChildFaultTest, WithoutItsSpawnerTheLastWorkerIsDroppedAndTheSweepEndsAtOnce) {
   const std::string db = "spawner.sqlite";
-  auto command = start(0, sweep(db, {"--worker-timeout", "1"}));
+  auto command = start(0, sweep(db, {"--worker-timeout", "3600"}));
   ASSERT_TRUE(eventually([&] { return stored_images(db) > 0; }));
   const pid_t spawner = wait_for(*command, kSpawner);
   ASSERT_NE(spawner, 0);
   ::kill(spawner, SIGKILL);
   EXPECT_EQ(command->wait(), 3) << command->output();
   EXPECT_THAT(command->output(), HasSubstr("the process that starts others was ended"));
+  EXPECT_THAT(command->output(), HasSubstr("work is left, and no worker is"));
   EXPECT_THAT(command->output(), Not(HasSubstr("FAILED")));
 }
 
