@@ -50,21 +50,42 @@ class Stream {
   cudaStream_t stream_ = nullptr;
 };
 
-// A point in a stream that the host can wait for, sleeping.
+// A point in a stream that the host, sleeping, or another stream can wait for. Before the first
+// record() there is nothing to wait for; a wait is for what was recorded last when it began.
 class Event {
  public:
-  Event() {
-    SQ_CUDA_CHECK(
-        cudaEventCreateWithFlags(&event_, cudaEventDisableTiming | cudaEventBlockingSync));
+  explicit Event(unsigned flags = cudaEventDisableTiming | cudaEventBlockingSync) {
+    SQ_CUDA_CHECK(cudaEventCreateWithFlags(&event_, flags));
   }
   ~Event() { cudaEventDestroy(event_); }
   Event(const Event&) = delete;
   Event& operator=(const Event&) = delete;
   void record(cudaStream_t stream) { SQ_CUDA_CHECK(cudaEventRecord(event_, stream)); }
   void wait() { SQ_CUDA_CHECK(cudaEventSynchronize(event_)); }
+  // What is enqueued on `stream` from now on runs after this point.
+  void hold(cudaStream_t stream) { SQ_CUDA_CHECK(cudaStreamWaitEvent(stream, event_, 0)); }
+  cudaEvent_t get() const { return event_; }
 
  private:
   cudaEvent_t event_ = nullptr;
+};
+
+// The GPU's time between two points of a stream.
+class Stopwatch {
+ public:
+  void start(cudaStream_t stream) { begin_.record(stream); }
+  // Waits for what was enqueued since start().
+  double stop_ms(cudaStream_t stream) {
+    end_.record(stream);
+    end_.wait();
+    float elapsed_ms = 0;
+    SQ_CUDA_CHECK(cudaEventElapsedTime(&elapsed_ms, begin_.get(), end_.get()));
+    return static_cast<double>(elapsed_ms);
+  }
+
+ private:
+  Event begin_{cudaEventBlockingSync};
+  Event end_{cudaEventBlockingSync};
 };
 
 }  // namespace squant::eval::cuda
