@@ -11,9 +11,12 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "bench/bench.h"
+#include "bench/cuda_context.h"
+#include "bench/torch_network.h"
 #include "eval/batch_size.h"
 #include "eval/cuda/cuda_device.h"
 #include "eval/engine/engine.h"
@@ -31,6 +34,7 @@ struct Options {
   int threads = 0;
   int repeats = 5;
   bool check = false;
+  bool has_torch_cuda = false;
 };
 
 double processor_seconds() {
@@ -85,6 +89,18 @@ std::optional<eval::SumKernel> parse_kernel(const std::string& name) {
   return std::nullopt;
 }
 
+// LibTorch on the GPU, in what it computes floats with.
+void add_torch_cuda(const eval::Model& model, std::int64_t batch,
+                    std::vector<Contender>& contenders) {
+  const std::pair<const char*, TorchPrecision> precisions[] = {
+      {"torch gpu fp32", TorchPrecision::kFloat32},
+      {"torch gpu tf32", TorchPrecision::kTf32},
+      {"torch gpu fp16", TorchPrecision::kFloat16}};
+  for (const auto& [name, precision] : precisions) {
+    contenders.push_back({name, make_torch_engine(model, "cuda", precision), batch, ""});
+  }
+}
+
 std::vector<Contender> make_contenders(const eval::ModelInfo& info, const Options& options) {
   const eval::Model model =
       eval::make_model(info.name, eval::generated_state_dict(info.build()), "generated weights");
@@ -94,8 +110,12 @@ std::vector<Contender> make_contenders(const eval::ModelInfo& info, const Option
       options.batch > 0 ? options.batch : eval::default_batch_size(info, true);
   const std::shared_ptr<eval::CudaDevice> device =
       eval::cuda_usable() ? eval::open_cuda_device() : nullptr;
+  constexpr std::int64_t kTorchBatch = 256;
   std::vector<Contender> contenders;
   contenders.push_back({"float", eval::make_float_engine(model, nullptr, {}), float_batch, ""});
+  if (options.has_torch_cuda) {
+    add_torch_cuda(model, options.batch > 0 ? options.batch : kTorchBatch, contenders);
+  }
   for (const int bits : options.bits) {
     const eval::QuantizedWeights weights = eval::quantize_weights(model, {.bits = bits});
     eval::ActivationSettings activations;
@@ -186,6 +206,15 @@ int run(int argc, char** argv) {
   eval::set_engine_threads(options.threads);
   bool fast = true;
   try {
+    if (const std::string gpu = cuda_description(); !gpu.empty()) {
+      std::printf("GPU: %s\n\n", gpu.c_str());
+      const std::string why_not = load_torch_cuda();
+      options.has_torch_cuda = why_not.empty();
+      if (!why_not.empty()) {
+        std::fprintf(stderr, "squant-bench: LibTorch's CUDA part: its rows are skipped (%s)\n",
+                     why_not.c_str());
+      }
+    }
     std::printf(
         "| network | engine | batch | images/s | processor ms/image | times float (wall) | times "
         "float (processor) | sums by |\n|---|---|---|---|---|---|---|---|\n");

@@ -194,6 +194,18 @@ std::string uuid_text(const cudaUUID_t& uuid) {
   return text;
 }
 
+std::string version_text(int version) {
+  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
+
+int attribute(cudaDeviceAttr name) {
+  int device = 0;
+  int value = 0;
+  SQ_CUDA_CHECK(cudaGetDevice(&device));
+  SQ_CUDA_CHECK(cudaDeviceGetAttribute(&value, name, device));
+  return value;
+}
+
 void require_gpu() {
   std::string why_not;
   if (!cuda_usable(&why_not)) {
@@ -236,6 +248,17 @@ class CurrentDevice final : public CudaDevice {
     work.read_codes();
     return times;
   }
+  double copy_ms(std::int64_t size_bytes, int repeats) override {
+    cuda::DeviceBuffer from, to;
+    from.reserve(static_cast<std::size_t>(size_bytes));
+    to.reserve(from.size());
+    const cudaStream_t stream = workspace_->stream.get();
+    SQ_CUDA_CHECK(cudaMemsetAsync(from.data(), 0, from.size(), stream));
+    return cuda::median_ms(std::max(1, repeats), stream, [&] {
+      SQ_CUDA_CHECK(
+          cudaMemcpyAsync(to.data(), from.data(), from.size(), cudaMemcpyDeviceToDevice, stream));
+    });
+  }
 
  private:
   // The arena included, the rest is for weights, images and others.
@@ -275,11 +298,18 @@ bool cuda_usable(std::string* why_not) {
 
 CudaFacts cuda_facts() {
   require_gpu();
-  int version = 0;
-  SQ_CUDA_CHECK(cudaDriverGetVersion(&version));
+  int driver = 0;
+  int runtime = 0;
+  SQ_CUDA_CHECK(cudaDriverGetVersion(&driver));
+  SQ_CUDA_CHECK(cudaRuntimeGetVersion(&runtime));
   const cudaDeviceProp properties = current_properties();
-  return {properties.name, uuid_text(properties.uuid),
-          std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10)};
+  return {properties.name,
+          uuid_text(properties.uuid),
+          version_text(driver),
+          version_text(runtime),
+          properties.multiProcessorCount,
+          attribute(cudaDevAttrClockRate) / 1000,
+          attribute(cudaDevAttrMemoryClockRate) / 1000};
 }
 
 std::shared_ptr<CudaDevice> open_cuda_device() {

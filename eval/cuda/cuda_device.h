@@ -19,9 +19,12 @@ bool cuda_usable(std::string* why_not = nullptr);
 
 // The process's current GPU, for provenance. Throws std::invalid_argument where there is none.
 struct CudaFacts {
-  std::string name;    // "NVIDIA H100 80GB HBM3"
-  std::string uuid;    // "GPU-" and 36 characters, as nvidia-smi prints it
-  std::string driver;  // newest CUDA version that the driver supports, "13.0"
+  std::string name;     // "NVIDIA H100 80GB HBM3"
+  std::string uuid;     // "GPU-" and 36 characters, as nvidia-smi prints it
+  std::string driver;   // newest CUDA version that the driver supports, "13.0"
+  std::string runtime;  // CUDA version of this build's runtime
+  int num_processors = 0;
+  int clock_mhz = 0, memory_clock_mhz = 0;  // the highest that the GPU may choose
 };
 CudaFacts cuda_facts();
 
@@ -88,6 +91,9 @@ class CudaDevice {
   // tensor, for a NaN or infinite weight; does not refuse scales that overflow float32.
   virtual CudaSquantTimes squant(std::span<const quant::SquantTensor> tensors,
                                  const quant::SquantOptions& options, int repeats) = 0;
+  // How long the GPU takes to copy so many bytes within its memory, for comparison: CUDA events,
+  // the median of the repeats after a warm-up.
+  virtual double copy_ms(std::int64_t size_bytes, int repeats) = 0;
 };
 
 // The process's current GPU. Throws std::invalid_argument with the reason where there is none.

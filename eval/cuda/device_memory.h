@@ -3,8 +3,10 @@
 
 #include <cuda_runtime_api.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <memory>
+#include <vector>
 
 #include "quant/cuda_check.h"
 
@@ -87,5 +89,23 @@ class Stopwatch {
   Event begin_{cudaEventBlockingSync};
   Event end_{cudaEventBlockingSync};
 };
+
+// Median of the GPU's times of what enqueue() enqueues on `stream`, after a warm-up; 0 for no
+// repeats: then it is only enqueued.
+template <class Enqueue>
+double median_ms(int repeats, cudaStream_t stream, const Enqueue& enqueue) {
+  enqueue();
+  if (repeats < 1) return 0;
+  std::vector<double> times_ms;
+  Stopwatch watch;
+  for (int i = 0; i < repeats; ++i) {
+    watch.start(stream);
+    enqueue();
+    times_ms.push_back(watch.stop_ms(stream));
+  }
+  const auto middle = times_ms.begin() + static_cast<std::ptrdiff_t>(times_ms.size() / 2);
+  std::nth_element(times_ms.begin(), middle, times_ms.end());
+  return *middle;
+}
 
 }  // namespace squant::eval::cuda

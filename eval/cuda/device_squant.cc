@@ -1,6 +1,5 @@
 #include "eval/cuda/device_squant.h"
 
-#include <algorithm>
 #include <cstdint>
 
 #include "quant/squant_cuda.h"
@@ -79,19 +78,9 @@ CudaSquantTimes DeviceSquant::run(const quant::SquantOptions& options, int repea
 double DeviceSquant::measure_ms(std::span<const quant::SquantTensor> tensors,
                                 const quant::SquantOptions& options, int repeats) {
   quant::SquantCuda squant(tensors, options);
-  squant.enqueue(stream_);
-  std::vector<double> times_ms;
-  Stopwatch watch;
-  for (int i = 0; i < repeats; ++i) {
-    watch.start(stream_);
-    squant.enqueue(stream_);
-    times_ms.push_back(watch.stop_ms(stream_));
-  }
+  const double elapsed_ms = median_ms(repeats, stream_, [&] { squant.enqueue(stream_); });
   squant.finish(stream_);
-  if (times_ms.empty()) return 0;
-  const auto middle = times_ms.begin() + static_cast<std::ptrdiff_t>(times_ms.size() / 2);
-  std::nth_element(times_ms.begin(), middle, times_ms.end());
-  return *middle;
+  return elapsed_ms;
 }
 
 void DeviceSquant::read_codes() {
