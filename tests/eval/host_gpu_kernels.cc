@@ -61,25 +61,33 @@ struct Alone {
   static std::int64_t sum_of(std::int64_t value) { return value; }
 };
 
-void run_row(const SquantLaunch& launch, std::int32_t tensor, std::int32_t row) {
+void run_row(const SquantLaunch& launch, std::int32_t tensor, std::int32_t row,
+             const TeamScratch& scratch) {
   const DeviceTensor& t = launch.tensors[tensor];
-  const std::int64_t size = static_cast<std::int64_t>(t.in) * t.kernel;
-  std::vector<float> error(static_cast<std::size_t>(size));
-  std::vector<std::int16_t> rounded(error.size());
+  const std::int64_t offset = static_cast<std::int64_t>(row) * t.in * t.kernel;
   Alone team;
   const bool finite =
-      squant_team_row(team, {t.weights + row * size, t.codes + row * size, t.in, t.kernel},
-                      launch.bits, launch.mode, launch.rounding, {error.data(), rounded.data()},
-                      t.scale + row, t.zero_point + row);
+      squant_team_row(team, {t.weights + offset, t.codes + offset, t.in, t.kernel}, launch.bits,
+                      launch.mode, launch.rounding, scratch, t.scale + row, t.zero_point + row);
   const auto place = (static_cast<unsigned long long>(tensor) << 32) | static_cast<unsigned>(row);
   if (!finite) *launch.broken = std::min(*launch.broken, place);
 }
 
+// Rows that do not fit shared memory work where the launch says.
 void run_block(const SquantLaunch& launch, const BlockWork& work) {
+  const bool spills = work.spill_slot >= 0;
+  const std::int64_t elements = spills ? launch.spill_elements : launch.shared_elements;
+  std::vector<unsigned char> shared(static_cast<std::size_t>(elements * kBytesPerElement));
+  unsigned char* const base =
+      spills ? launch.spill + work.spill_slot * elements * kBytesPerElement : shared.data();
+  const TeamScratch scratch{reinterpret_cast<float*>(base),
+                            reinterpret_cast<std::int16_t*>(base + elements * 4)};
   const std::int32_t end =
       work.is_long ? work.first_row + 1
                    : std::min(work.first_row + kRowsPerBlock, launch.tensors[work.tensor].out);
-  for (std::int32_t row = work.first_row; row < end; ++row) run_row(launch, work.tensor, row);
+  for (std::int32_t row = work.first_row; row < end; ++row) {
+    run_row(launch, work.tensor, row, scratch);
+  }
 }
 
 }  // namespace

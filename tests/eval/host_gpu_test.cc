@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "eval/engine/quantized_weights.h"
 #include "tests/eval/cuda_fixture.h"
 
 namespace squant::eval {
@@ -41,6 +42,20 @@ TEST_F(HostGpuTest, EveryOrderThatTheApiAllowsGivesTheSameLogits) {
     const auto images = network().held_by(*device_, seed / 8);
     for (int job = 0; job < 2; ++job) {
       ASSERT_EQ(network().run(*engine, *images), network().expected);
+    }
+  }
+}
+
+// Its tables are copied on the default stream, which the engines' streams do not wait for.
+TEST_F(HostGpuTest, SquantReadsItsTablesWhenTheyHaveArrived) {
+  const Model& model = network().quantized.model;
+  for (unsigned seed = 0; seed < 16; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    host_gpu::reset(seed);
+    QuantizedWeights got = make_quantized_weights(model, 4);
+    device_->squant(squant_tensors(model, got), {.bits = 4}, 0);
+    for (std::size_t i = 0; i < got.layers.size(); ++i) {
+      ASSERT_EQ(got.layers[i].codes, network().quantized.weights.layers[i].codes);
     }
   }
 }
