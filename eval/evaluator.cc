@@ -322,7 +322,7 @@ Preparation Evaluator::prepare(const Job& job) {
   if (job.weight_bits > 0) {
     const quant::SquantOptions options = squant_options(job, impl_->options.num_threads);
     MeasuredWeights measured =
-        impl_->quantizer.measure(*model, options, impl_->options.quantize_repeats);
+        impl_->quantizer.measure(*model, options, std::max(1, impl_->options.quantize_repeats));
     weights = std::move(measured.weights);
     result.quantize_ms = measured.model_ms;
     result.quantize_device = measured.device;

@@ -18,7 +18,7 @@ using Tensors = std::vector<quant::SquantTensor>;
 double median_ms(int repeats, const std::function<void()>& work) {
   work();
   std::vector<double> times;
-  for (int i = 0; i < std::max(1, repeats); ++i) {
+  for (int i = 0; i < repeats; ++i) {
     const auto start = std::chrono::steady_clock::now();
     work();
     times.push_back(

@@ -26,7 +26,7 @@ class WeightQuantizer {
   // device: null: the CPU alone.
   explicit WeightQuantizer(std::shared_ptr<CudaDevice> device);
 
-  // Throw std::invalid_argument as squant_cpu does.
+  // Throw std::invalid_argument as squant_cpu does. Without repeats nothing is measured.
   QuantizedWeights quantize(const Model& model, const quant::SquantOptions& options);
   MeasuredWeights measure(const Model& model, const quant::SquantOptions& options, int repeats);
 

@@ -127,7 +127,8 @@ bool is_recording() {
 cudaError_t allocate(void** memory, std::size_t size, bool on_gpu) {
   if (is_recording()) return fail(cudaErrorStreamCaptureUnsupported);
   State& state = gpu().state;
-  if (on_gpu && state.allocated_bytes + size > state.memory_bytes) {
+  if (on_gpu &&
+      (size > state.largest_allocation || state.allocated_bytes + size > state.memory_bytes)) {
     return fail(cudaErrorMemoryAllocation);
   }
   *memory = std::aligned_alloc(256, (size + 255) / 256 * 256);

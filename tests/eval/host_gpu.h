@@ -18,6 +18,7 @@ namespace squant::host_gpu {
 // What a test sets and reads. Reset for each test by reset().
 struct State {
   std::size_t memory_bytes = std::size_t{16} << 30;  // of the GPU
+  std::size_t largest_allocation = SIZE_MAX;
   bool refuses_graphs = false;
 
   std::size_t allocated_bytes = 0;

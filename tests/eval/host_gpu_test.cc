@@ -79,6 +79,16 @@ TEST_F(HostGpuTest, AQuarterOfTheFreeMemoryKeepsImages) {
   EXPECT_EQ(network().run(*engine_, *images), network().expected);
 }
 
+TEST_F(HostGpuTest, WithoutMemoryToKeepImagesEachJobUploadsThem) {
+  host_gpu::state().largest_allocation = 10;
+  const auto images = network().held_by(*device_, kImages);
+  host_gpu::state().largest_allocation = SIZE_MAX;
+  EXPECT_EQ(images->num_kept(), 0);
+  for (int job = 0; job < 2; ++job) {
+    EXPECT_EQ(uploaded_by_run(*images), kImages * network().image_bytes());
+  }
+}
+
 TEST_F(HostGpuTest, AJobOnKeptImagesWaitsOnce) {
   const auto images = network().held_by(*device_, kImages);
   network().run(*engine_, *images);
