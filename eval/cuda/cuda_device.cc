@@ -14,6 +14,7 @@
 #include "eval/cuda/device_memory.h"
 #include "eval/cuda/device_program.h"
 #include "eval/cuda/device_squant.h"
+#include "eval/cuda/device_time.h"
 #include "eval/cuda/replay.h"
 #include "quant/squant_cuda.h"
 
@@ -162,12 +163,16 @@ class CudaIntegerEngine final : public CudaEngine {
   std::vector<IntegerLayerFacts> layers_;
 };
 
-cudaDeviceProp current_properties() {
-  int device = 0;
+cudaDeviceProp properties_of(int device) {
   cudaDeviceProp properties{};
-  SQ_CUDA_CHECK(cudaGetDevice(&device));
   SQ_CUDA_CHECK(cudaGetDeviceProperties(&properties, device));
   return properties;
+}
+
+cudaDeviceProp current_properties() {
+  int device = 0;
+  SQ_CUDA_CHECK(cudaGetDevice(&device));
+  return properties_of(device);
 }
 
 // Why the engine cannot run there; empty: it can.
@@ -198,10 +203,8 @@ std::string version_text(int version) {
   return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
 }
 
-int attribute(cudaDeviceAttr name) {
-  int device = 0;
+int attribute(cudaDeviceAttr name, int device) {
   int value = 0;
-  SQ_CUDA_CHECK(cudaGetDevice(&device));
   SQ_CUDA_CHECK(cudaDeviceGetAttribute(&value, name, device));
   return value;
 }
@@ -296,20 +299,20 @@ bool cuda_usable(std::string* why_not) {
   return reason.empty();
 }
 
-CudaFacts cuda_facts() {
+CudaFacts cuda_facts(int device) {
   require_gpu();
   int driver = 0;
   int runtime = 0;
   SQ_CUDA_CHECK(cudaDriverGetVersion(&driver));
   SQ_CUDA_CHECK(cudaRuntimeGetVersion(&runtime));
-  const cudaDeviceProp properties = current_properties();
+  const cudaDeviceProp properties = properties_of(device);
   return {properties.name,
           uuid_text(properties.uuid),
           version_text(driver),
           version_text(runtime),
           properties.multiProcessorCount,
-          attribute(cudaDevAttrClockRate) / 1000,
-          attribute(cudaDevAttrMemoryClockRate) / 1000};
+          attribute(cudaDevAttrClockRate, device) / 1000,
+          attribute(cudaDevAttrMemoryClockRate, device) / 1000};
 }
 
 std::shared_ptr<CudaDevice> open_cuda_device() {

@@ -17,7 +17,8 @@ namespace squant::eval {
 // is missing.
 bool cuda_usable(std::string* why_not = nullptr);
 
-// The process's current GPU, for provenance. Throws std::invalid_argument where there is none.
+// A GPU for provenance, by CUDA's number in this process. Throws std::invalid_argument where there
+// is none.
 struct CudaFacts {
   std::string name;     // "NVIDIA H100 80GB HBM3"
   std::string uuid;     // "GPU-" and 36 characters, as nvidia-smi prints it
@@ -26,7 +27,7 @@ struct CudaFacts {
   int num_processors = 0;
   int clock_mhz = 0, memory_clock_mhz = 0;  // the highest that the GPU may choose
 };
-CudaFacts cuda_facts();
+CudaFacts cuda_facts(int device = 0);
 
 // Images of the host that engines of one device read, uploaded once for all of them.
 class CudaImages {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "eval/cuda/device_time.h"
 #include "quant/squant_cuda.h"
 
 namespace squant::eval::cuda {

@@ -15,7 +15,7 @@ bool cuda_usable(std::string* why_not) {
   return false;
 }
 
-CudaFacts cuda_facts() { throw std::invalid_argument(kReason); }
+CudaFacts cuda_facts(int /*device*/) { throw std::invalid_argument(kReason); }
 
 std::shared_ptr<CudaDevice> open_cuda_device() { throw std::invalid_argument(kReason); }
 
