@@ -2,7 +2,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -65,22 +64,6 @@ INSTANTIATE_TEST_SUITE_P(
                     NetworkCase{"inceptionv3", 9}, NetworkCase{"sqnxt23_w2", 9},
                     NetworkCase{"shufflenet_g1_w1", 9}, NetworkCase{"efficientnet_lite0", 9}),
     [](const auto& test) { return std::string(test.param.model); });
-
-TEST(CudaDeviceTest, WithoutAGpuTheReasonIsGiven) {
-  std::string why_not;
-  if (cuda_usable(&why_not)) {
-    GTEST_SKIP() << "there is a GPU: " << open_cuda_device()->name();
-  }
-  EXPECT_FALSE(why_not.empty());
-  for (const auto& attempt : {+[] { open_cuda_device(); }, +[] { cuda_facts(); }}) {
-    try {
-      attempt();
-      FAIL() << "a GPU that is not there";
-    } catch (const std::invalid_argument& error) {
-      EXPECT_THAT(error.what(), testing::HasSubstr(why_not));
-    }
-  }
-}
 
 }  // namespace
 }  // namespace squant::eval
