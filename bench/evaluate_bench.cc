@@ -1,6 +1,7 @@
 // Images per second of the engines on generated weights, side by side in one run: float, simulated
 // (fake quantization) and integer take turns on the same images with the same threads, and, where
-// there is one, the GPU, from and to host memory.
+// there is one, the GPU, from and to host memory: our integer engine, and LibTorch's float32, TF32
+// and float16, channels last, where its CUDA part can be loaded.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
@@ -11,9 +12,12 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "bench/bench.h"
+#include "bench/cuda_context.h"
+#include "bench/torch_network.h"
 #include "eval/batch_size.h"
 #include "eval/cuda/cuda_device.h"
 #include "eval/engine/engine.h"
@@ -31,6 +35,8 @@ struct Options {
   int threads = 0;
   int repeats = 5;
   bool check = false;
+  bool gpu_only = false;
+  bool has_torch_cuda = false;
 };
 
 double processor_seconds() {
@@ -85,35 +91,62 @@ std::optional<eval::SumKernel> parse_kernel(const std::string& name) {
   return std::nullopt;
 }
 
+std::int64_t batch_of(const eval::ModelInfo& info, bool exact, const Options& options) {
+  return options.batch > 0 ? options.batch : eval::default_batch_size(info, exact);
+}
+
+// LibTorch on the GPU, in what it computes floats with.
+void add_torch_cuda(const eval::Model& model, std::int64_t batch,
+                    std::vector<Contender>& contenders) {
+  const std::pair<const char*, TorchPrecision> precisions[] = {
+      {"torch gpu fp32", TorchPrecision::kFloat32},
+      {"torch gpu tf32", TorchPrecision::kTf32},
+      {"torch gpu fp16", TorchPrecision::kFloat16}};
+  for (const auto& [name, precision] : precisions) {
+    contenders.push_back({name, make_torch_engine(model, "cuda", precision), batch, ""});
+  }
+}
+
+// One quantized network, in every engine that runs it.
+void add_quantized(const eval::Model& model, int bits, const Options& options,
+                   eval::CudaDevice* device, std::vector<Contender>& contenders) {
+  const eval::QuantizedWeights weights = eval::quantize_weights(model, {.bits = bits});
+  eval::ActivationSettings activations;
+  activations.bits = bits;
+  activations.ranges =
+      eval::calibrate(model, weights, bits, quant::Rounding::kCurrent, bits < 6 ? 12 : 25, 2);
+  const std::string name = " w" + std::to_string(bits) + "a" + std::to_string(bits);
+  const std::int64_t exact_batch = batch_of(*model.info, true, options);
+  const auto add = [&](const std::string& engine_name, auto engine) {
+    std::string kernels = kernels_of(engine->layer_facts());
+    contenders.push_back({engine_name + name, std::move(engine), exact_batch, std::move(kernels)});
+  };
+  if (!options.gpu_only) {
+    contenders.push_back({"simulated" + name, eval::make_float_engine(model, &weights, activations),
+                          batch_of(*model.info, false, options), ""});
+    add("integer",
+        std::make_unique<eval::IntegerEngine>(model, weights, activations,
+                                              eval::IntegerOptions{parse_kernel(options.kernel)}));
+  }
+  if (device != nullptr) add("gpu", device->make_engine(model, weights, activations));
+}
+
 std::vector<Contender> make_contenders(const eval::ModelInfo& info, const Options& options) {
   const eval::Model model =
       eval::make_model(info.name, eval::generated_state_dict(info.build()), "generated weights");
-  const std::int64_t float_batch =
-      options.batch > 0 ? options.batch : eval::default_batch_size(info, false);
-  const std::int64_t exact_batch =
-      options.batch > 0 ? options.batch : eval::default_batch_size(info, true);
   const std::shared_ptr<eval::CudaDevice> device =
       eval::cuda_usable() ? eval::open_cuda_device() : nullptr;
   std::vector<Contender> contenders;
-  contenders.push_back({"float", eval::make_float_engine(model, nullptr, {}), float_batch, ""});
+  if (!options.gpu_only) {
+    contenders.push_back(
+        {"float", eval::make_float_engine(model, nullptr, {}), batch_of(info, false, options), ""});
+  }
+  if (options.has_torch_cuda) {
+    constexpr std::int64_t kMostImages = 256;
+    add_torch_cuda(model, std::min(batch_of(info, true, options), kMostImages), contenders);
+  }
   for (const int bits : options.bits) {
-    const eval::QuantizedWeights weights = eval::quantize_weights(model, {.bits = bits});
-    eval::ActivationSettings activations;
-    activations.bits = bits;
-    activations.ranges =
-        eval::calibrate(model, weights, bits, quant::Rounding::kCurrent, bits < 6 ? 12 : 25, 2);
-    const std::string name = " w" + std::to_string(bits) + "a" + std::to_string(bits);
-    contenders.push_back({"simulated" + name, eval::make_float_engine(model, &weights, activations),
-                          float_batch, ""});
-    auto integer = std::make_unique<eval::IntegerEngine>(
-        model, weights, activations, eval::IntegerOptions{parse_kernel(options.kernel)});
-    std::string kernels = kernels_of(integer->layer_facts());
-    contenders.push_back({"integer" + name, std::move(integer), exact_batch, std::move(kernels)});
-    if (device != nullptr) {
-      auto engine = device->make_engine(model, weights, activations);
-      kernels = kernels_of(engine->layer_facts());
-      contenders.push_back({"gpu" + name, std::move(engine), exact_batch, std::move(kernels)});
-    }
+    add_quantized(model, bits, options, device.get(), contenders);
   }
   return contenders;
 }
@@ -176,6 +209,8 @@ int run(int argc, char** argv) {
   app.add_option("--repeats", options.repeats, "Passes after a warm-up")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
+  app.add_flag("--gpu-only", options.gpu_only,
+               "Leaves the CPU's engines out; the first row is what \"times float\" refers to");
   app.add_flag("--check", options.check,
                "Exit with 1 where the integer engine is slower than the float engine");
   try {
@@ -186,6 +221,17 @@ int run(int argc, char** argv) {
   eval::set_engine_threads(options.threads);
   bool fast = true;
   try {
+    const std::string gpu = cuda_description();
+    if (gpu.empty() && options.gpu_only) return 2;
+    if (!gpu.empty()) {
+      std::printf("GPU: %s\n\n", gpu.c_str());
+      const std::string why_not = load_torch_cuda();
+      options.has_torch_cuda = why_not.empty();
+      if (!why_not.empty()) {
+        std::fprintf(stderr, "squant-bench: LibTorch's CUDA part: its rows are skipped (%s)\n",
+                     why_not.c_str());
+      }
+    }
     std::printf(
         "| network | engine | batch | images/s | processor ms/image | times float (wall) | times "
         "float (processor) | sums by |\n|---|---|---|---|---|---|---|---|\n");

@@ -1,6 +1,7 @@
 // How long SQuant takes for a network's weights, beside a memcpy of the same weights (4 bytes read
 // and 4 written per weight) by the same threads in the same run: counter `x_memcpy`. Both find in
-// the caches what fits there; in the rows named "cold" both find nothing there.
+// the caches what fits there; in the rows named "cold" both find nothing there. On a GPU, where
+// there is one, beside a copy of the same weights within its memory.
 #include <benchmark/benchmark.h>
 #include <omp.h>
 
@@ -8,11 +9,14 @@
 #include <chrono>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "bench/bench.h"
+#include "bench/cuda_context.h"
+#include "eval/cuda/cuda_device.h"
 #include "quant/squant_cpu.h"
 
 namespace squant::bench {
@@ -153,6 +157,37 @@ void quantize(benchmark::State& state, const std::vector<WeightShape>& shapes,
   state.SetLabel(std::string(quant::simd_name(simd)) + ", threads " + std::to_string(num_threads));
 }
 
+// The GPU's own time, from weights to codes in its memory.
+void quantize_cuda(benchmark::State& state, const std::vector<WeightShape>& shapes,
+                   const quant::SquantOptions& options) {
+  constexpr int kRepeats = 50;
+  const Network network(shapes);
+  const std::shared_ptr<eval::CudaDevice> device = eval::open_cuda_device();
+  double squant_ms = 0;
+  double copy_ms = 0;
+  for ([[maybe_unused]] auto _ : state) {
+    copy_ms = device->copy_ms(network.num_weights() * 4, kRepeats);
+    squant_ms = device->squant(network.tensors(), options, kRepeats).all_ms;
+    state.SetIterationTime(squant_ms / 1e3);
+  }
+  const auto num_weights = static_cast<double>(network.num_weights());
+  state.counters["median_us"] = squant_ms * 1e3;
+  state.counters["copy_us"] = copy_ms * 1e3;
+  state.counters["x_copy"] = squant_ms / copy_ms;
+  state.counters["ns_per_weight"] = squant_ms * 1e6 / num_weights;
+  state.counters["copy_GB_per_s"] = num_weights * 8 / (copy_ms * 1e6);
+  state.SetLabel("cuda, median of " + std::to_string(kRepeats));
+}
+
+void add_cuda(const std::string& name, const std::vector<WeightShape>& shapes,
+              const quant::SquantOptions& options) {
+  benchmark::RegisterBenchmark(
+      name.c_str(), [=](benchmark::State& state) { quantize_cuda(state, shapes, options); })
+      ->UseManualTime()
+      ->Iterations(1)
+      ->Unit(benchmark::kMillisecond);
+}
+
 void add(const std::string& name, const std::vector<WeightShape>& shapes,
          const quant::SquantOptions& options, Simd simd, Caches caches = Caches::kWarm) {
   benchmark::RegisterBenchmark(
@@ -170,8 +205,13 @@ int run(int argc, char** argv) {
                   {"fmnist_resnet", fmnist_resnet_shapes()},
                   {"fmnist_mobilenet", fmnist_mobilenet_shapes()}};
   const Simd best = quant::best_simd();
+  const bool has_cuda = describe_cuda();
   for (const auto& network : networks) {
     const std::string front = std::string(network.name) + "/w4/";
+    if (has_cuda) {
+      add_cuda(front + "squant/cuda", network.shapes, {.bits = 4});
+      add_cuda(front + "squant-e/cuda", network.shapes, {.bits = 4, .mode = Mode::kE});
+    }
     for (const Mode mode : {Mode::kEKC, Mode::kE, Mode::kEK, Mode::kEC}) {
       add(front + quant::mode_name(mode), network.shapes, {.bits = 4, .mode = mode}, best);
     }
@@ -188,7 +228,8 @@ int run(int argc, char** argv) {
 }
 
 const Subcommand kQuantize(
-    "quantize", "SQuant on the CPU against memcpy: ResNet50 and the quickstart's networks", run);
+    "quantize",
+    "SQuant against memory bandwidth, CPU and GPU: ResNet50 and the quickstart's networks", run);
 
 }  // namespace
 }  // namespace squant::bench

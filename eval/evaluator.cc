@@ -18,7 +18,10 @@
 #include "eval/engine/calibration.h"
 #include "eval/engine/engine.h"
 #include "eval/engine/integer_engine.h"
+#include "eval/image_outcome.h"
+#include "eval/least_recently_used.h"
 #include "eval/logits_digest.h"
+#include "eval/weight_quantizer.h"
 
 namespace squant::eval {
 namespace {
@@ -27,41 +30,6 @@ double elapsed_ms(std::chrono::steady_clock::time_point since) {
   return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - since)
       .count();
 }
-
-// What was used last stays, up to a number of bytes; the entry just asked for always does.
-template <typename Value>
-class LeastRecentlyUsed {
- public:
-  explicit LeastRecentlyUsed(std::int64_t budget_bytes) : budget_(budget_bytes) {}
-
-  std::shared_ptr<Value> find(const std::string& key) {
-    for (auto entry = entries_.begin(); entry != entries_.end(); ++entry) {
-      if (entry->key == key) {
-        entries_.splice(entries_.begin(), entries_, entry);
-        return entries_.front().value;
-      }
-    }
-    return nullptr;
-  }
-  void insert(const std::string& key, std::shared_ptr<Value> value, std::int64_t bytes) {
-    entries_.push_front({key, std::move(value), bytes});
-    used_ += bytes;
-    while (used_ > budget_ && entries_.size() > 1) {
-      used_ -= entries_.back().bytes;
-      entries_.pop_back();
-    }
-  }
-
- private:
-  struct Entry {
-    std::string key;
-    std::shared_ptr<Value> value;
-    std::int64_t bytes = 0;
-  };
-  std::int64_t budget_;
-  std::int64_t used_ = 0;
-  std::list<Entry> entries_;
-};
 
 void check_job(const Job& job) {
   const std::string what = "job " + job.model + " w" + std::to_string(job.weight_bits) + "a" +
@@ -92,30 +60,6 @@ quant::SquantOptions squant_options(const Job& job, int num_threads) {
   return options;
 }
 
-std::vector<quant::SquantTensor> squant_tensors(const Model& model, QuantizedWeights& weights) {
-  std::vector<quant::SquantTensor> tensors;
-  for (QuantizedLayer& layer : weights.layers) {
-    tensors.push_back({layer.name + ".weight", layer.shape,
-                       model.weights.at(layer.name + ".weight").values.data(), layer.codes.data(),
-                       layer.scale.data(), layer.zero_point.data()});
-  }
-  return tensors;
-}
-
-// Median of `repeats` runs after one warm-up.
-double median_ms(int repeats, const std::function<void()>& work) {
-  work();
-  std::vector<double> times;
-  for (int i = 0; i < std::max(1, repeats); ++i) {
-    const auto start = std::chrono::steady_clock::now();
-    work();
-    times.push_back(elapsed_ms(start));
-  }
-  const auto middle = times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2);
-  std::nth_element(times.begin(), middle, times.end());
-  return *middle;
-}
-
 std::string text_of(double value) {
   std::array<char, 40> text{};
   std::snprintf(text.data(), text.size(), "%a", value);
@@ -137,6 +81,7 @@ std::string engine_key(const Job& job, const std::vector<quant::ActivationRange>
 
 struct PreparedEngine {
   std::unique_ptr<Engine> engine;
+  CudaEngine* on_gpu = nullptr;           // `engine`, where it runs on a GPU
   std::vector<IntegerLayerFacts> layers;  // integer engines only
 };
 
@@ -150,7 +95,7 @@ std::int64_t weight_bytes(const Model& model) {
 
 std::pair<std::shared_ptr<PreparedEngine>, std::int64_t> build_engine(
     const Job& job, const Model& model, const QuantizedWeights* weights,
-    std::vector<quant::ActivationRange> ranges, CudaDevice* device) {
+    std::vector<quant::ActivationRange> ranges, CudaDevice* device, int batch_size) {
   auto result = std::make_shared<PreparedEngine>();
   ActivationSettings activations;
   activations.bits = job.activation_bits;
@@ -167,41 +112,13 @@ std::pair<std::shared_ptr<PreparedEngine>, std::int64_t> build_engine(
     return std::pair{result, bytes};
   };
   if (device != nullptr) {
-    return prepared(device->make_engine(model, *weights, activations));
+    CudaEngineOptions options;
+    if (batch_size > 0) options.max_images = batch_size;
+    auto engine = device->make_engine(model, *weights, activations, options);
+    result->on_gpu = engine.get();
+    return prepared(std::move(engine));
   }
   return prepared(std::make_unique<IntegerEngine>(model, *weights, activations));
-}
-
-// The letter of an image in TileCounts::outcomes. Of equal logits the lower class wins; a label
-// whose logit is no number is wrong.
-char outcome_of(std::span<const float> logits, std::int32_t label) {
-  const float own = logits[static_cast<std::size_t>(label)];
-  if (std::isnan(own)) return '0';
-  std::int64_t rank = 0;
-  for (std::size_t c = 0; c < logits.size(); ++c) {
-    rank += logits[c] > own || (logits[c] == own && c < static_cast<std::size_t>(label)) ? 1 : 0;
-  }
-  return rank < 1 ? '1' : rank < 5 ? '5' : '0';
-}
-
-// The class whose label would be right; -1 where no logit is a number.
-std::int32_t predicted_class(std::span<const float> logits) {
-  std::int32_t best = -1;
-  for (std::size_t c = 0; c < logits.size(); ++c) {
-    if (std::isnan(logits[c])) continue;
-    if (best < 0 || logits[c] > logits[static_cast<std::size_t>(best)])
-      best = static_cast<std::int32_t>(c);
-  }
-  return best;
-}
-
-void count_image(std::span<const float> logits, std::int32_t label, std::size_t at,
-                 TileCounts& counts) {
-  const char outcome = outcome_of(logits, label);
-  counts.outcomes[at] = outcome;
-  counts.num_top1 += outcome == '1' ? 1 : 0;
-  counts.num_top5 += outcome == '1' || outcome == '5' ? 1 : 0;
-  if (!counts.predictions.empty()) counts.predictions[at] = predicted_class(logits);
 }
 
 std::string dataset_key(const DatasetSpec& spec) {
@@ -209,12 +126,19 @@ std::string dataset_key(const DatasetSpec& spec) {
          spec.order;
 }
 
+// A GPU reads the pixels of `images` as long as it holds them.
+struct LoadedChunk {
+  ImageChunk images;
+  std::unique_ptr<CudaImages> on_gpu;
+};
+
 }  // namespace
 
 struct Evaluator::Impl {
   explicit Impl(const EvaluatorOptions& from)
       : options(from),
         device(from.device == "cuda" ? open_cuda_device() : nullptr),
+        quantizer(device),
         models(from.memory_budget / 4),
         engines(from.memory_budget - from.memory_budget / 4) {}
 
@@ -246,7 +170,7 @@ struct Evaluator::Impl {
     const std::shared_ptr<const Model> of = model(job);
     QuantizedWeights weights;
     if (job.weight_bits > 0) {
-      weights = quantize_weights(*of, squant_options(job, options.num_threads));
+      weights = quantizer.quantize(*of, squant_options(job, options.num_threads));
     }
     return insert(key, job, *of, job.weight_bits > 0 ? &weights : nullptr, ranges);
   }
@@ -254,7 +178,7 @@ struct Evaluator::Impl {
   std::shared_ptr<PreparedEngine> insert(const std::string& key, const Job& job, const Model& of,
                                          const QuantizedWeights* weights,
                                          const std::vector<quant::ActivationRange>& ranges) {
-    auto [built, bytes] = build_engine(job, of, weights, ranges, device.get());
+    auto [built, bytes] = build_engine(job, of, weights, ranges, device.get(), options.batch_size);
     engines.insert(key, built, bytes);
     return built;
   }
@@ -271,26 +195,58 @@ struct Evaluator::Impl {
 
   // Decoded once for all jobs with this input shape, and kept for the next call that asks for the
   // same images.
-  const ImageChunk& chunk(const DatasetSpec& spec, std::int64_t first, std::int64_t count,
-                          const Shape& shape, Tile& tile) {
+  LoadedChunk& chunk(const DatasetSpec& spec, std::int64_t first, std::int64_t count,
+                     const Shape& shape, Tile& tile) {
     Dataset& from = dataset(spec);
-    if (!chunks_.empty() && (chunks_.front().first != first || chunks_.front().count != count)) {
+    if (!chunks_.empty() &&
+        (chunks_.front().images.first != first || chunks_.front().images.count != count)) {
       chunks_.clear();
     }
-    for (const ImageChunk& known : chunks_) {
-      if (known.shape == shape) {
+    for (LoadedChunk& known : chunks_) {
+      if (known.images.shape == shape) {
         return known;
       }
     }
     const auto start = std::chrono::steady_clock::now();
-    chunks_.push_back(from.load(first, count, shape, options.num_threads));
+    chunks_.push_back({from.load(first, count, shape, options.num_threads), nullptr});
     tile.load_ms += elapsed_ms(start);
     return chunks_.back();
   }
 
+  // Held by the GPU from the first job that runs there.
+  CudaImages& on_gpu(LoadedChunk& chunk) const {
+    if (chunk.on_gpu == nullptr) {
+      const ImageChunk& images = chunk.images;
+      chunk.on_gpu = device->hold_images(images.pixels.data(), images.count, images.shape.size(),
+                                         options.memory_budget);
+    }
+    return *chunk.on_gpu;
+  }
+
+  // Images that an engine is given at a time. A GPU cuts them into batches itself, and is waited
+  // for once a call.
+  std::int64_t images_per_call(const PreparedEngine& prepared, const ModelInfo& info) const {
+    constexpr std::int64_t kOnGpu = 8192;
+    if (prepared.on_gpu != nullptr) return kOnGpu;
+    return options.batch_size > 0 ? std::int64_t{options.batch_size}
+                                  : default_batch_size(info, prepared.engine->exact());
+  }
+
+  // Logits of `n` images from number `begin` of the chunk on.
+  void run_engine(PreparedEngine& prepared, LoadedChunk& chunk, std::int64_t begin, std::int64_t n,
+                  float* logits) const {
+    if (prepared.on_gpu != nullptr) {
+      prepared.on_gpu->run_images(on_gpu(chunk), begin, n, logits);
+    } else {
+      prepared.engine->run_pixels(chunk.images.pixels.data() + begin * chunk.images.shape.size(), n,
+                                  logits);
+    }
+  }
+
   // `progress` is called after each batch.
-  TileCounts run(const TileJob& tile_job, const ImageChunk& images, const ModelInfo& info,
+  TileCounts run(const TileJob& tile_job, LoadedChunk& chunk, const ModelInfo& info,
                  const std::function<void()>& progress) {
+    const ImageChunk& images = chunk.images;
     const std::shared_ptr<PreparedEngine> prepared = engine(tile_job.job, tile_job.ranges);
     TileCounts counts;
     counts.num_images = images.count;
@@ -304,15 +260,12 @@ struct Evaluator::Impl {
     for (const std::int64_t index : images.broken) {
       broken.at(static_cast<std::size_t>(index - images.first)) = true;
     }
-    const std::int64_t batch = std::min(
-        images.count, options.batch_size > 0 ? std::int64_t{options.batch_size}
-                                             : default_batch_size(info, counts.has_digest));
+    const std::int64_t batch = std::min(images.count, images_per_call(*prepared, info));
     std::vector<float> logits(static_cast<std::size_t>(batch) * classes);
     for (std::int64_t begin = 0; begin < images.count; begin += batch) {
       const std::int64_t n = std::min(batch, images.count - begin);
       const auto start = std::chrono::steady_clock::now();
-      prepared->engine->run_pixels(images.pixels.data() + begin * images.shape.size(), n,
-                                   logits.data());
+      run_engine(*prepared, chunk, begin, n, logits.data());
       counts.compute_ms += elapsed_ms(start);
       progress();
       for (std::int64_t i = 0; i < n; ++i) {
@@ -340,13 +293,14 @@ struct Evaluator::Impl {
 
   EvaluatorOptions options;
   std::shared_ptr<CudaDevice> device;  // null: the CPU
+  WeightQuantizer quantizer;
   LeastRecentlyUsed<const Model> models;
   LeastRecentlyUsed<PreparedEngine> engines;
 
  private:
   std::unique_ptr<Dataset> open_dataset_;
   std::string dataset_key_;
-  std::list<ImageChunk> chunks_;  // one per shape, of the same images
+  std::list<LoadedChunk> chunks_;  // one per shape, of the same images
 };
 
 Evaluator::Evaluator(const EvaluatorOptions& options) {
@@ -367,15 +321,16 @@ Preparation Evaluator::prepare(const Job& job) {
   QuantizedWeights weights;
   if (job.weight_bits > 0) {
     const quant::SquantOptions options = squant_options(job, impl_->options.num_threads);
-    weights = quantize_weights(*model, options);
+    MeasuredWeights measured =
+        impl_->quantizer.measure(*model, options, std::max(1, impl_->options.quantize_repeats));
+    weights = std::move(measured.weights);
+    result.quantize_ms = measured.model_ms;
+    result.quantize_device = measured.device;
     const std::vector<quant::SquantTensor> tensors = squant_tensors(*model, weights);
-    result.quantize_ms =
-        median_ms(impl_->options.quantize_repeats, [&] { quant::squant_cpu(tensors, options); });
-    for (const quant::SquantTensor& tensor : tensors) {
+    for (std::size_t i = 0; i < tensors.size(); ++i) {
       LayerFacts facts;
-      facts.quantize_ms = median_ms(impl_->options.quantize_repeats,
-                                    [&] { quant::squant_cpu(std::span(&tensor, 1), options); });
-      facts.errors = quant::squant_stage_errors(tensor, options);
+      facts.quantize_ms = measured.layer_ms[i];
+      facts.errors = quant::squant_stage_errors(tensors[i], options);
       result.layers.push_back(std::move(facts));
     }
   }
@@ -431,10 +386,10 @@ Evaluator::Tile Evaluator::run_tile(const DatasetSpec& dataset, std::int64_t fir
     }
     if (info != nullptr) {
       // Images that cannot be loaded are every job's problem: this may throw.
-      const ImageChunk& images = impl_->chunk(dataset, first, count, info->input, tile);
-      broken.insert(images.broken_why.begin(), images.broken_why.end());
+      LoadedChunk& chunk = impl_->chunk(dataset, first, count, info->input, tile);
+      broken.insert(chunk.images.broken_why.begin(), chunk.images.broken_why.end());
       try {
-        result.counts = impl_->run(jobs[i], images, *info, [&] { done(i); });
+        result.counts = impl_->run(jobs[i], chunk, *info, [&] { done(i); });
       } catch (const std::exception& error) {
         result.error = error.what();
       }

@@ -57,7 +57,11 @@ struct LayerFacts {
 struct Preparation {
   std::vector<quant::ActivationRange> ranges;  // per layer; empty for float activations
   std::vector<LayerFacts> layers;
-  double quantize_ms = 0;  // the whole model in one call: median of `repeats` after one warm-up
+  // The whole model in one call, and each layer on its own: medians of `repeats` after one warm-up.
+  // On the CPU wall time; on a GPU CUDA events, from weights to codes in its memory.
+  double quantize_ms = 0;
+  std::string
+      quantize_device;  // "cpu", "cuda"; "cuda, cpu": some layers here, some there; "": none
   double calibrate_ms = 0;
   std::int64_t num_weights = 0;
   std::string engine;  // "float", "simulated", "integer"
@@ -94,9 +98,12 @@ struct TileCounts {
 struct EvaluatorOptions {
   std::string device = "cpu";  // or "cuda": integer engines run on the GPU, the others on the CPU
   int num_threads = 0;         // 0: one per allowed core
-  int batch_size = 0;          // 0: chosen by the program; does not change exact results
+  // Images an engine is given at a time; on a GPU, of one batch there. 0: chosen by the program;
+  // does not change exact results.
+  int batch_size = 0;
   int quantize_repeats = 3;
-  std::int64_t memory_budget = std::int64_t{2} << 30;  // bytes for prepared jobs kept between tiles
+  // Bytes for prepared jobs kept between tiles; on a GPU, as many again for a tile's images.
+  std::int64_t memory_budget = std::int64_t{2} << 30;
 };
 
 // Per worker. Keeps checkpoints, prepared jobs and the last chunk between calls. Not thread-safe.

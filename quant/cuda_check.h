@@ -15,6 +15,7 @@ class CudaError : public std::runtime_error {
 
 inline void check_cuda(cudaError_t status, const char* expression, const char* file, int line) {
   if (status == cudaSuccess) return;
+  cudaGetLastError();  // forgotten, or the next launch would be blamed for it
   throw CudaError(std::string(file) + ":" + std::to_string(line) + ": " + expression + ": " +
                   cudaGetErrorName(status) + ": " + cudaGetErrorString(status));
 }

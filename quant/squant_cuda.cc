@@ -124,6 +124,9 @@ SquantCuda::SquantCuda(std::span<const SquantTensor> tensors, const SquantOption
                    options.bits,
                    options.mode,
                    options.rounding};
+  // A copy from pageable memory may return before it has arrived, and streams that do not wait for
+  // the default stream would read the tables too early.
+  SQ_CUDA_CHECK(cudaStreamSynchronize(nullptr));
 }
 
 SquantCuda::~SquantCuda() = default;
@@ -144,6 +147,11 @@ void SquantCuda::finish(cudaStream_t stream) {
   throw std::invalid_argument("SquantCuda: tensor '" + impl_->names[broken >> 32] + "': channel " +
                               std::to_string(broken & 0xffffffffU) +
                               " has a NaN or infinite weight");
+}
+
+bool squant_cuda_takes(const WeightShape& shape) {
+  constexpr std::int64_t kMostWeights = std::int64_t{1} << 28;
+  return shape.row() <= kMaxRow && shape.size() <= kMostWeights;
 }
 
 bool cuda_available(std::string* why_not) {

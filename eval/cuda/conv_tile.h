@@ -4,71 +4,25 @@
 
 #include <cstdint>
 
-#include "eval/cuda/tile_product.h"
+#include "eval/cuda/window_tile.h"
 
 namespace squant::eval::cuda {
 
-// Which tile a block computes.
-struct TilePlace {
-  std::uint32_t positions;  // tile along the output positions of the batch
-  std::uint32_t outputs;    // tile along the output channels of the group
-  std::uint32_t group;
-};
-
-// Tiles along the output positions of n images, and along the output channels of a group.
-SQ_HOST_DEVICE std::uint32_t position_tiles(const WindowShape& shape, std::int64_t n) {
-  const std::int64_t positions = n * shape.out_h * shape.out_w;
-  return static_cast<std::uint32_t>((positions + kTilePositions - 1) / kTilePositions);
-}
-SQ_HOST_DEVICE std::uint32_t output_tiles(std::int32_t group_rows) {
-  return static_cast<std::uint32_t>(group_rows / kTileOutputs);
-}
-
-// The windows whose bytes a thread gathers: their image and their corner. Beyond the last position
-// every tap is outside the image.
-struct GatheredWindows {
-  std::int64_t image[kThreadRows];
-  std::int32_t y[kThreadRows], x[kThreadRows];
-};
-SQ_TILE GatheredWindows gathered_windows(const WindowShape& shape, std::uint32_t tile, int thread,
-                                         std::uint32_t num_positions) {
-  GatheredWindows windows;
-  SQ_UNROLL
-  for (int i = 0; i < kThreadRows; ++i) {
-    const std::uint32_t position =
-        tile * kTilePositions + static_cast<std::uint32_t>(thread / kRowChunks + i * kRowsApart);
-    const WindowPlace at = place_window(shape, position);
-    windows.image[i] = static_cast<std::int64_t>(at.image) * image_elements(shape);
-    windows.y[i] = position < num_positions ? at.y : -shape.kernel_h;
-    windows.x[i] = at.x;
-  }
-  return windows;
-}
-SQ_HOST_DEVICE bool is_inside(const WindowShape& shape, std::int32_t y, std::int32_t x) {
-  return y >= 0 && y < shape.in_h && x >= 0 && x < shape.in_w;
-}
-
 template <class Warp, bool kSigned, bool kInputSums>
-class ConvTile {
+class ConvTile : WindowTile<ConvOp, Warp, kSigned, kInputSums> {
+  using Base = WindowTile<ConvOp, Warp, kSigned, kInputSums>;
+  using Base::memory_, Base::op_, Base::product_, Base::tile_, Base::warp_, Base::windows_;
+
  public:
   // shared: kSharedBytes of the block, aligned to 16.
   SQ_TILE ConvTile(const ConvOp& op, const Memory& memory, std::int64_t n, TilePlace tile,
                    Warp& warp, unsigned char* shared)
-      : op_(op),
-        memory_(memory),
-        tile_(tile),
-        warp_(warp),
-        product_(warp, shared),
-        num_positions_(static_cast<std::uint32_t>(n * op.shape.out_h * op.shape.out_w)),
+      : Base(op, memory, n, tile, warp, shared),
         group_inputs_(op.shape.in_c / op.groups),
         copies_chunks_(op.shape.in_c % kChunkBytes == 0 && group_inputs_ % kChunkBytes == 0),
         copies_words_(op.shape.in_c % 4 == 0 && group_inputs_ % 4 == 0) {}
 
   SQ_TILE void run() {
-    warp_.each([&](int lane) {
-      windows_[lane] =
-          gathered_windows(op_.shape, tile_.positions, product_.thread_of(lane), num_positions_);
-    });
     const unsigned char* const weights = table_at<unsigned char>(memory_, op_.weights) +
                                          (static_cast<std::int64_t>(tile_.group) * op_.group_rows +
                                           static_cast<std::int64_t>(tile_.outputs) * kTileOutputs) *
@@ -85,8 +39,6 @@ class ConvTile {
   }
 
  private:
-  using Product = TileProduct<Warp, kSigned, kInputSums>;
-
   SQ_TILE void load_windows(int lane, int chunk, unsigned char* to) {
     const WindowShape& shape = op_.shape;
     const int chunks_of_tap = op_.tap_pitch / kChunkBytes;
@@ -135,11 +87,10 @@ class ConvTile {
   }
 
   SQ_TILE void finish_tile() {
-    const std::uint32_t first = tile_.positions * kTilePositions +
-                                static_cast<std::uint32_t>(warp_.index() * Product::kWarpRows);
-    const int rows = first < num_positions_ ? static_cast<int>(num_positions_ - first) : 0;
+    const std::uint32_t first = this->first_position();
     product_.template for_each_in_rows<std::int32_t>(
-        rows, [&](int m, int n, int lane, int i) { return product_.sum(m, n, lane, i); },
+        this->num_rows(),
+        [&](int m, int n, int lane, int i) { return product_.sum(m, n, lane, i); },
         [&](int m, int lane, int i) { return product_.input_sum(m, lane, i); },
         [&](int row, int column, std::int32_t acc, std::int32_t sum) {
           finish_element(first + static_cast<std::uint32_t>(row), column, acc, sum);
@@ -149,7 +100,7 @@ class ConvTile {
   SQ_TILE void finish_element(std::uint32_t position, int column, std::int32_t stored_acc,
                               std::int32_t stored_sum) {
     const std::int32_t group_outputs = op_.shape.out_c / op_.groups;
-    const std::int32_t output = static_cast<std::int32_t>(tile_.outputs) * kTileOutputs + column;
+    const std::int32_t output = this->output_of(column);
     if (output >= group_outputs) return;
     const std::uint32_t channel = tile_.group * static_cast<std::uint32_t>(group_outputs) +
                                   static_cast<std::uint32_t>(output);
@@ -162,15 +113,8 @@ class ConvTile {
                position * static_cast<std::uint32_t>(op_.shape.out_c) + channel);
   }
 
-  const ConvOp& op_;
-  const Memory& memory_;
-  const TilePlace tile_;
-  Warp& warp_;
-  Product product_;
-  const std::uint32_t num_positions_;
   const std::int32_t group_inputs_;
   const bool copies_chunks_, copies_words_;
-  typename Product::template PerLane<GatheredWindows> windows_;
 };
 
 }  // namespace squant::eval::cuda

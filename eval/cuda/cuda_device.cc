@@ -5,12 +5,17 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <stdexcept>
 #include <utility>
 
+#include "eval/cuda/device_images.h"
 #include "eval/cuda/device_memory.h"
 #include "eval/cuda/device_program.h"
+#include "eval/cuda/device_squant.h"
+#include "eval/cuda/device_time.h"
+#include "eval/cuda/replay.h"
 #include "quant/squant_cuda.h"
 
 namespace squant::eval {
@@ -18,37 +23,32 @@ namespace {
 
 // What all engines of a GPU take turns with.
 struct Workspace {
-  // A batch on its way: uploaded, computed, downloaded.
-  struct Slot {
-    cuda::PinnedBuffer upload, download;
-    cuda::DeviceBuffer input;
-    cuda::Event done;
-    float* logits = nullptr;  // of the caller; null: the slot is free
-    std::size_t logits_bytes = 0;
-  };
-
   cuda::Stream stream;
   cuda::DeviceBuffer arena;
-  Slot slots[2];
+  cuda::DeviceBuffer input;  // of the batch that is computed
+  cuda::DeviceBuffer logits;
+  cuda::PinnedBuffer results;
+  std::shared_ptr<cuda::UploadLane> lane = std::make_shared<cuda::UploadLane>();
+  bool graphs = graphs_wanted();
 
-  // Waits for a slot's batch and hands its logits to the caller.
-  void finish(Slot& slot) {
-    if (slot.logits == nullptr) return;
-    slot.done.wait();
-    std::memcpy(slot.logits, slot.download.data(), slot.logits_bytes);
-    slot.logits = nullptr;
-  }
-  // After an error: nothing in flight may write to memory that is given back.
+  // After an error: nothing in flight may use memory that is given back.
   void abandon() {
+    lane->drain();
     cudaStreamSynchronize(stream.get());
-    for (Slot& slot : slots) slot.logits = nullptr;
+  }
+
+ private:
+  static bool graphs_wanted() {
+    const char* const wish = std::getenv("SQUANT_CUDA_GRAPHS");
+    return wish == nullptr || std::string(wish) != "0";
   }
 };
 
 class CudaIntegerEngine final : public CudaEngine {
  public:
-  CudaIntegerEngine(cuda::Program program, std::shared_ptr<Workspace> workspace)
+  CudaIntegerEngine(cuda::Program program, bool graphs, std::shared_ptr<Workspace> workspace)
       : workspace_(std::move(workspace)),
+        graphs_(graphs),
         program_(std::move(program), workspace_->stream.get()),
         layers_(program_.program().layers) {
     workspace_->arena.reserve(arena_bytes());
@@ -56,20 +56,29 @@ class CudaIntegerEngine final : public CudaEngine {
   }
 
   void run_pixels(const std::uint8_t* pixels, std::int64_t n, float* logits) override {
-    run(pixels, n, logits, [&](unsigned char* arena, const unsigned char* input, std::int64_t m) {
-      return program_.enqueue(arena, input, nullptr, m, stream());
-    });
+    cuda::DeviceImages images(pixels, n, input_size(), 0, workspace_->lane);
+    run(images, 0, n, logits, true);
   }
   void run_input(const float* input, std::int64_t n, float* logits) override {
-    run(input, n, logits, [&](unsigned char* arena, const unsigned char* device, std::int64_t m) {
-      return program_.enqueue(arena, nullptr, reinterpret_cast<const float*>(device), m, stream());
-    });
+    cuda::DeviceImages images(input, n, 4 * input_size(), 0, workspace_->lane);
+    run(images, 0, n, logits, false);
+  }
+  void run_images(CudaImages& images, std::int64_t first, std::int64_t n, float* logits) override {
+    auto& held = dynamic_cast<cuda::DeviceImages&>(images);
+    if (held.image_bytes() != input_size() || first < 0 || n < 0 || first + n > held.count()) {
+      throw std::invalid_argument(
+          "CudaEngine: images [" + std::to_string(first) + ", " + std::to_string(first + n) +
+          ") of " + std::to_string(input_size()) + " bytes asked of " +
+          std::to_string(held.count()) + " of " + std::to_string(held.image_bytes()) + " bytes");
+    }
+    run(held, first, n, logits, true);
   }
   std::vector<IntegerLayerFacts> layer_facts() const override { return layers_; }
   std::int64_t memory_bytes() const override { return program_.memory_bytes(); }
 
  private:
   cudaStream_t stream() const { return workspace_->stream.get(); }
+  std::int64_t input_size() const { return program_.program().input.size(); }
   std::size_t arena_bytes() const {
     return static_cast<std::size_t>(program_.program().arena_bytes);
   }
@@ -84,54 +93,73 @@ class CudaIntegerEngine final : public CudaEngine {
     }
   }
 
-  // Two slots take turns: while the GPU computes one batch, the host fills the next one.
-  template <class T, class Enqueue>
-  void run(const T* images, std::int64_t n, float* logits, const Enqueue& enqueue) {
-    const cuda::Program& program = program_.program();
-    workspace_->arena.reserve(arena_bytes());
+  // The host waits for the results alone, and for what has to leave pinned memory.
+  void run(cuda::DeviceImages& images, std::int64_t first, std::int64_t n, float* logits,
+           bool on_pixels) {
+    if (n < 1) return;
+    const auto size_bytes =
+        static_cast<std::size_t>(n * program_.program().num_classes) * sizeof(float);
+    reserve(images.image_bytes(), size_bytes);
     try {
-      std::int64_t batch = 0;
-      for (std::int64_t begin = 0; begin < n; begin += program.capacity, ++batch) {
-        const std::int64_t count = std::min(program.capacity, n - begin);
-        Workspace::Slot& slot = workspace_->slots[batch % 2];
-        workspace_->finish(slot);
-        const unsigned char* input =
-            upload(slot, images + begin * program.input.size(), count * program.input.size());
-        const float* result = enqueue(workspace_->arena.data(), input, count);
-        download(slot, result, logits + begin * program.num_classes, count * program.num_classes);
-      }
-      workspace_->finish(workspace_->slots[batch % 2]);
-      workspace_->finish(workspace_->slots[(batch + 1) % 2]);
+      enqueue_batches(images, first, n, on_pixels);
+      SQ_CUDA_CHECK(cudaMemcpyAsync(workspace_->results.data(), workspace_->logits.data(),
+                                    size_bytes, cudaMemcpyDeviceToHost, stream()));
+      SQ_CUDA_CHECK(cudaStreamSynchronize(stream()));
     } catch (...) {
       workspace_->abandon();
       throw;
     }
+    std::memcpy(logits, workspace_->results.data(), size_bytes);
   }
 
-  template <class T>
-  const unsigned char* upload(Workspace::Slot& slot, const T* images, std::int64_t count) const {
-    const std::size_t size_bytes = static_cast<std::size_t>(count) * sizeof(T);
-    slot.upload.reserve(size_bytes);
-    slot.input.reserve(size_bytes);
-    std::memcpy(slot.upload.data(), images, size_bytes);
-    SQ_CUDA_CHECK(cudaMemcpyAsync(slot.input.data(), slot.upload.data(), size_bytes,
-                                  cudaMemcpyHostToDevice, stream()));
-    return slot.input.data();
+  // All memory of a run, before anything is enqueued or recorded.
+  void reserve(std::int64_t image_bytes, std::size_t results_bytes) {
+    workspace_->arena.reserve(arena_bytes());
+    workspace_->input.reserve(static_cast<std::size_t>(program_.program().capacity * image_bytes));
+    workspace_->logits.reserve(results_bytes);
+    workspace_->results.reserve(results_bytes);
   }
 
-  void download(Workspace::Slot& slot, const float* result, float* logits,
-                std::int64_t count) const {
-    const std::size_t size_bytes = static_cast<std::size_t>(count) * sizeof(float);
-    slot.download.reserve(size_bytes);
-    SQ_CUDA_CHECK(cudaMemcpyAsync(slot.download.data(), result, size_bytes, cudaMemcpyDeviceToHost,
-                                  stream()));
-    slot.done.record(stream());
-    slot.logits = logits;
-    slot.logits_bytes = size_bytes;
+  void enqueue_batches(cuda::DeviceImages& images, std::int64_t first, std::int64_t n,
+                       bool on_pixels) {
+    const cuda::Program& program = program_.program();
+    const std::int64_t logits_bytes =
+        program.num_classes * static_cast<std::int64_t>(sizeof(float));
+    for (std::int64_t begin = 0; begin < n; begin += program.capacity) {
+      const std::int64_t count = std::min(program.capacity, n - begin);
+      images.bring(first + begin, count, workspace_->input.data(), stream());
+      start_network(count, on_pixels);
+      SQ_CUDA_CHECK(cudaMemcpyAsync(workspace_->logits.data() + begin * logits_bytes,
+                                    workspace_->arena.data() + program.logits,
+                                    static_cast<std::size_t>(count * logits_bytes),
+                                    cudaMemcpyDeviceToDevice, stream()));
+    }
+  }
+
+  void start_network(std::int64_t count, bool on_pixels) {
+    const auto enqueue = [&] { enqueue_network(count, on_pixels); };
+    if (!graphs_ || !workspace_->graphs) {
+      enqueue();
+      return;
+    }
+    const std::string why_not = replay_.start(
+        {count, on_pixels, workspace_->arena.data(), workspace_->input.data()}, stream(), enqueue);
+    if (!why_not.empty()) {
+      workspace_->graphs = false;
+      spdlog::warn("cuda: no CUDA graphs, every kernel is launched on its own: {}", why_not);
+    }
+  }
+
+  void enqueue_network(std::int64_t count, bool on_pixels) const {
+    const unsigned char* const input = workspace_->input.data();
+    program_.enqueue(workspace_->arena.data(), on_pixels ? input : nullptr,
+                     on_pixels ? nullptr : reinterpret_cast<const float*>(input), count, stream());
   }
 
   std::shared_ptr<Workspace> workspace_;
+  const bool graphs_;
   cuda::DeviceProgram program_;
+  cuda::Replay replay_;
   std::vector<IntegerLayerFacts> layers_;
 };
 
@@ -171,6 +199,16 @@ std::string uuid_text(const cudaUUID_t& uuid) {
   return text;
 }
 
+std::string version_text(int version) {
+  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
+
+int attribute(cudaDeviceAttr name, int device) {
+  int value = 0;
+  SQ_CUDA_CHECK(cudaDeviceGetAttribute(&value, name, device));
+  return value;
+}
+
 void require_gpu() {
   std::string why_not;
   if (!cuda_usable(&why_not)) {
@@ -192,16 +230,51 @@ class CurrentDevice final : public CudaDevice {
     program.tensor_cores = options.tensor_cores;
     program.arena_bytes = std::min(program.arena_bytes, arena_budget());
     return std::make_unique<CudaIntegerEngine>(
-        cuda::make_program(model, weights, activations, program), workspace_);
+        cuda::make_program(model, weights, activations, program), options.graphs, workspace_);
+  }
+
+  std::unique_ptr<CudaImages> hold_images(const std::uint8_t* pixels, std::int64_t count,
+                                          std::int64_t image_bytes,
+                                          std::int64_t max_bytes) override {
+    return std::make_unique<cuda::DeviceImages>(pixels, count, image_bytes,
+                                                std::min(max_bytes, quarter_of(free_bytes())),
+                                                workspace_->lane);
+  }
+
+  bool takes_squant(const quant::WeightShape& shape) const override {
+    return quant::squant_cuda_takes(shape);
+  }
+  CudaSquantTimes squant(std::span<const quant::SquantTensor> tensors,
+                         const quant::SquantOptions& options, int repeats) override {
+    cuda::DeviceSquant work(tensors, workspace_->stream.get());
+    CudaSquantTimes times = work.run(options, repeats);
+    work.read_codes();
+    return times;
+  }
+  double copy_ms(std::int64_t size_bytes, int repeats) override {
+    cuda::DeviceBuffer from, to;
+    from.reserve(static_cast<std::size_t>(size_bytes));
+    to.reserve(from.size());
+    const cudaStream_t stream = workspace_->stream.get();
+    SQ_CUDA_CHECK(cudaMemsetAsync(from.data(), 0, from.size(), stream));
+    return cuda::median_ms(std::max(1, repeats), stream, [&] {
+      SQ_CUDA_CHECK(
+          cudaMemcpyAsync(to.data(), from.data(), from.size(), cudaMemcpyDeviceToDevice, stream));
+    });
   }
 
  private:
-  // A quarter of what is free, the arena included: the rest is for weights and for others.
-  std::int64_t arena_budget() const {
+  // The arena included, the rest is for weights, images and others.
+  std::int64_t arena_budget() const { return quarter_of(free_bytes() + workspace_->arena.size()); }
+
+  static std::int64_t quarter_of(std::size_t size_bytes) {
+    return static_cast<std::int64_t>(size_bytes / 4);
+  }
+  static std::size_t free_bytes() {
     std::size_t free = 0;
     std::size_t total = 0;
     SQ_CUDA_CHECK(cudaMemGetInfo(&free, &total));
-    return static_cast<std::int64_t>((free + workspace_->arena.size()) / 4);
+    return free;
   }
 
   std::shared_ptr<Workspace> workspace_;
@@ -228,11 +301,18 @@ bool cuda_usable(std::string* why_not) {
 
 CudaFacts cuda_facts(int device) {
   require_gpu();
-  int version = 0;
-  SQ_CUDA_CHECK(cudaDriverGetVersion(&version));
+  int driver = 0;
+  int runtime = 0;
+  SQ_CUDA_CHECK(cudaDriverGetVersion(&driver));
+  SQ_CUDA_CHECK(cudaRuntimeGetVersion(&runtime));
   const cudaDeviceProp properties = properties_of(device);
-  return {properties.name, uuid_text(properties.uuid),
-          std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10)};
+  return {properties.name,
+          uuid_text(properties.uuid),
+          version_text(driver),
+          version_text(runtime),
+          properties.multiProcessorCount,
+          attribute(cudaDevAttrClockRate, device) / 1000,
+          attribute(cudaDevAttrMemoryClockRate, device) / 1000};
 }
 
 std::shared_ptr<CudaDevice> open_cuda_device() {

@@ -50,18 +50,21 @@ class Stream {
   cudaStream_t stream_ = nullptr;
 };
 
-// A point in a stream that the host can wait for, sleeping.
+// A point in a stream that the host, sleeping, or another stream can wait for. Before the first
+// record() there is nothing to wait for; a wait is for what was recorded last when it began.
 class Event {
  public:
-  Event() {
-    SQ_CUDA_CHECK(
-        cudaEventCreateWithFlags(&event_, cudaEventDisableTiming | cudaEventBlockingSync));
+  explicit Event(unsigned flags = cudaEventDisableTiming | cudaEventBlockingSync) {
+    SQ_CUDA_CHECK(cudaEventCreateWithFlags(&event_, flags));
   }
   ~Event() { cudaEventDestroy(event_); }
   Event(const Event&) = delete;
   Event& operator=(const Event&) = delete;
   void record(cudaStream_t stream) { SQ_CUDA_CHECK(cudaEventRecord(event_, stream)); }
   void wait() { SQ_CUDA_CHECK(cudaEventSynchronize(event_)); }
+  // What is enqueued on `stream` from now on runs after this point.
+  void hold(cudaStream_t stream) { SQ_CUDA_CHECK(cudaStreamWaitEvent(stream, event_, 0)); }
+  cudaEvent_t get() const { return event_; }
 
  private:
   cudaEvent_t event_ = nullptr;

@@ -1,5 +1,6 @@
 #include "eval/cuda/launch.h"
 
+#include "eval/cuda/conv_tile.h"
 #include "eval/cuda/device_warp.cuh"
 #include "eval/cuda/elements.h"
 #include "eval/cuda/pixel_tile.h"

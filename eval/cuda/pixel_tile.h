@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "eval/cuda/conv_tile.h"
+#include "eval/cuda/window_tile.h"
 
 namespace squant::eval::cuda {
 
@@ -14,24 +14,18 @@ struct FragmentValues {
 };
 
 template <class Warp, bool kInputSums>
-class PixelTile {
+class PixelTile : WindowTile<PixelConvOp, Warp, false, kInputSums> {
+  using Base = WindowTile<PixelConvOp, Warp, false, kInputSums>;
+  using Base::memory_, Base::op_, Base::product_, Base::tile_, Base::warp_, Base::windows_;
+  using typename Base::Product;
+
  public:
   // tile.group is not used. shared: kSharedBytes of the block, aligned to 16.
   SQ_TILE PixelTile(const PixelConvOp& op, const Memory& memory, std::int64_t n, TilePlace tile,
                     Warp& warp, unsigned char* shared)
-      : op_(op),
-        memory_(memory),
-        tile_(tile),
-        warp_(warp),
-        product_(warp, shared),
-        num_positions_(static_cast<std::uint32_t>(n * op.shape.out_h * op.shape.out_w)),
-        channel_steps_(op.row_pitch / kTileDepth) {}
+      : Base(op, memory, n, tile, warp, shared), channel_steps_(op.row_pitch / kTileDepth) {}
 
   SQ_TILE void run() {
-    warp_.each([&](int lane) {
-      windows_[lane] =
-          gathered_windows(op_.shape, tile_.positions, product_.thread_of(lane), num_positions_);
-    });
     product_.run(
         op_.shape.in_c * channel_steps_,
         [&](int lane, int step, unsigned char* to_windows, unsigned char* to_weights) {
@@ -44,8 +38,6 @@ class PixelTile {
   }
 
  private:
-  using Product = TileProduct<Warp, false, kInputSums>;
-
   SQ_TILE void load(int lane, std::int32_t channel, int step, unsigned char* to_windows,
                     unsigned char* to_weights) {
     const int chunk = step * kRowChunks + product_.thread_of(lane) % kRowChunks;
@@ -101,7 +93,7 @@ class PixelTile {
                                  static_cast<std::int64_t>(channel) * op_.shape.out_c;
     warp_.each([&](int lane) {
       product_.for_each_sum(lane, [&](int m, int n, int i, int, int column) {
-        const std::int32_t output = output_of(column);
+        const std::int32_t output = this->output_of(column);
         if (output >= op_.shape.out_c) return;
         const std::int64_t acc =
             product_.sum(m, n, lane, i) + weight_zero(output) * product_.input_sum(m, lane, i);
@@ -113,22 +105,17 @@ class PixelTile {
     product_.clear_sums();
   }
 
-  SQ_TILE std::int32_t output_of(int column) const {
-    return static_cast<std::int32_t>(tile_.outputs) * kTileOutputs + column;
-  }
   SQ_TILE std::int64_t weight_zero(std::int32_t output) const {
     return kInputSums ? table_at<std::int64_t>(memory_, op_.weight_zero)[output] : 0;
   }
 
   SQ_TILE void finish_tile() {
-    const std::uint32_t first = tile_.positions * kTilePositions +
-                                static_cast<std::uint32_t>(warp_.index() * Product::kWarpRows);
-    const int rows = first < num_positions_ ? static_cast<int>(num_positions_ - first) : 0;
+    const std::uint32_t first = this->first_position();
     product_.template for_each_in_rows<float>(
-        rows, [&](int m, int n, int lane, int i) { return values_[m][n][lane].r[i]; },
+        this->num_rows(), [&](int m, int n, int lane, int i) { return values_[m][n][lane].r[i]; },
         [](int, int, int) { return 0.0F; },
         [&](int row, int column, float y, float) {
-          const std::int32_t output = output_of(column);
+          const std::int32_t output = this->output_of(column);
           if (output >= op_.shape.out_c) return;
           const std::uint32_t position = first + static_cast<std::uint32_t>(row);
           finish_pixel_sum(op_, memory_, y, place_window(op_.shape, position),
@@ -138,14 +125,7 @@ class PixelTile {
         });
   }
 
-  const PixelConvOp& op_;
-  const Memory& memory_;
-  const TilePlace tile_;
-  Warp& warp_;
-  Product product_;
-  const std::uint32_t num_positions_;
   const std::int32_t channel_steps_;
-  typename Product::template PerLane<GatheredWindows> windows_;
   typename Product::template PerLane<FragmentValues> values_[Product::kHeight][Product::kWidth];
 };
 

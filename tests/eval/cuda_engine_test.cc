@@ -2,27 +2,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "eval/cuda/cuda_device.h"
-#include "tests/eval/quantized_model.h"
+#include "tests/eval/cuda_fixture.h"
 
 namespace squant::eval {
 namespace {
-
-class CudaEngineTest : public testing::Test {
- protected:
-  void SetUp() override {
-    std::string why_not;
-    if (!cuda_usable(&why_not)) {
-      GTEST_SKIP() << "no GPU to run on: " << why_not;
-    }
-    device_ = open_cuda_device();
-  }
-  std::shared_ptr<CudaDevice> device_;
-};
 
 struct NetworkCase {
   const char* model;
@@ -77,40 +64,6 @@ INSTANTIATE_TEST_SUITE_P(
                     NetworkCase{"inceptionv3", 9}, NetworkCase{"sqnxt23_w2", 9},
                     NetworkCase{"shufflenet_g1_w1", 9}, NetworkCase{"efficientnet_lite0", 9}),
     [](const auto& test) { return std::string(test.param.model); });
-
-TEST_F(CudaEngineTest, EnginesTakeTurnsWithOneMemory) {
-  const QuantizedModel small(model_info("fmnist_resnet"), 4);
-  const QuantizedModel large(model_info("resnet18"), 4);
-  const auto pixels_of = [](const QuantizedModel& model) {
-    return some_pixels(model.model.info->input, 3);
-  };
-  IntegerEngine small_cpu(small.model, small.weights, small.activations);
-  IntegerEngine large_cpu(large.model, large.weights, large.activations);
-  const auto small_gpu = device_->make_engine(small.model, small.weights, small.activations);
-  const auto large_gpu = device_->make_engine(large.model, large.weights, large.activations);
-  for (int turn = 0; turn < 2; ++turn) {
-    EXPECT_EQ(small.run_pixels(*small_gpu, pixels_of(small), 3),
-              small.run_pixels(small_cpu, pixels_of(small), 3));
-    EXPECT_EQ(large.run_pixels(*large_gpu, pixels_of(large), 3),
-              large.run_pixels(large_cpu, pixels_of(large), 3));
-  }
-}
-
-TEST(CudaDeviceTest, WithoutAGpuTheReasonIsGiven) {
-  std::string why_not;
-  if (cuda_usable(&why_not)) {
-    GTEST_SKIP() << "there is a GPU: " << open_cuda_device()->name();
-  }
-  EXPECT_FALSE(why_not.empty());
-  for (const auto& attempt : {+[] { open_cuda_device(); }, +[] { cuda_facts(); }}) {
-    try {
-      attempt();
-      FAIL() << "a GPU that is not there";
-    } catch (const std::invalid_argument& error) {
-      EXPECT_THAT(error.what(), testing::HasSubstr(why_not));
-    }
-  }
-}
 
 }  // namespace
 }  // namespace squant::eval

@@ -277,7 +277,9 @@ TEST_F(EvaluatorTest, UnknownDevicesAreRefused) {
   EXPECT_THAT(error_of([] { Evaluator({.device = "abacus"}); }), HasSubstr("abacus"));
   std::string why_not;
   if (!cuda_usable(&why_not)) {
+    EXPECT_FALSE(why_not.empty());
     EXPECT_THAT(error_of([] { Evaluator({.device = "cuda"}); }), HasSubstr(why_not));
+    EXPECT_THAT(error_of([] { cuda_facts(); }), HasSubstr(why_not));
   }
 }
 

@@ -1,0 +1,108 @@
+// The launchers of launch.cu and squant_kernel.cu, for host_gpu: the kernels' own code by the host.
+#include <algorithm>
+#include <vector>
+
+#include "eval/cuda/launch.h"
+#include "quant/squant_kernel.h"
+#include "tests/eval/cuda_host.h"
+#include "tests/eval/host_gpu.h"
+
+namespace squant::eval::cuda {
+
+template <class Op>
+cudaError_t launch_elements(const Op& op, const Memory& memory, std::int64_t n,
+                            cudaStream_t stream) {
+  return host_gpu::launch(stream, [=] { run_elements(op, memory, n); });
+}
+
+#define SQ_LAUNCH(Op) \
+  template cudaError_t launch_elements(const Op&, const Memory&, std::int64_t, cudaStream_t);
+SQ_LAUNCH(ConvOp)
+SQ_LAUNCH(DepthwiseOp)
+SQ_LAUNCH(PixelConvOp)
+SQ_LAUNCH(FloatConvOp)
+SQ_LAUNCH(ElementwiseOp)
+SQ_LAUNCH(PoolOp)
+SQ_LAUNCH(GlobalAverageOp)
+SQ_LAUNCH(CopyOp)
+SQ_LAUNCH(ShuffleOp)
+SQ_LAUNCH(NormalizeOp)
+SQ_LAUNCH(ChannelsLastOp)
+#undef SQ_LAUNCH
+
+// That tiles write what elements write is for cuda_conv_test, and takes long on the host.
+cudaError_t launch_tiles(const ConvOp& op, const Memory& memory, std::int64_t n,
+                         cudaStream_t stream) {
+  return launch_elements(op, memory, n, stream);
+}
+cudaError_t launch_tiles(const PixelConvOp& op, const Memory& memory, std::int64_t n,
+                         cudaStream_t stream) {
+  return launch_elements(op, memory, n, stream);
+}
+
+}  // namespace squant::eval::cuda
+
+namespace squant::quant {
+namespace {
+
+// A team of one.
+struct Alone {
+  static int rank() { return 0; }
+  static int size() { return 1; }
+  static void sync() {}
+  template <class T>
+  static T min_of(T value) {
+    return value;
+  }
+  template <class T>
+  static T max_of(T value) {
+    return value;
+  }
+  static std::int64_t sum_of(std::int64_t value) { return value; }
+};
+
+void run_row(const SquantLaunch& launch, std::int32_t tensor, std::int32_t row,
+             const TeamScratch& scratch) {
+  const DeviceTensor& t = launch.tensors[tensor];
+  const std::int64_t offset = static_cast<std::int64_t>(row) * t.in * t.kernel;
+  Alone team;
+  const bool finite =
+      squant_team_row(team, {t.weights + offset, t.codes + offset, t.in, t.kernel}, launch.bits,
+                      launch.mode, launch.rounding, scratch, t.scale + row, t.zero_point + row);
+  const auto place = (static_cast<unsigned long long>(tensor) << 32) | static_cast<unsigned>(row);
+  if (!finite) *launch.broken = std::min(*launch.broken, place);
+}
+
+// Rows that do not fit shared memory work where the launch says.
+void run_block(const SquantLaunch& launch, const BlockWork& work) {
+  const bool spills = work.spill_slot >= 0;
+  const std::int64_t elements = spills ? launch.spill_elements : launch.shared_elements;
+  std::vector<unsigned char> shared(static_cast<std::size_t>(elements * kBytesPerElement));
+  unsigned char* const base =
+      spills ? launch.spill + work.spill_slot * elements * kBytesPerElement : shared.data();
+  const TeamScratch scratch{reinterpret_cast<float*>(base),
+                            reinterpret_cast<std::int16_t*>(base + elements * 4)};
+  const std::int32_t end =
+      work.is_long ? work.first_row + 1
+                   : std::min(work.first_row + kRowsPerBlock, launch.tensors[work.tensor].out);
+  for (std::int32_t row = work.first_row; row < end; ++row) {
+    run_row(launch, work.tensor, row, scratch);
+  }
+}
+
+}  // namespace
+
+cudaError_t launch_squant(const SquantLaunch& launch, cudaStream_t stream) {
+  return host_gpu::launch(stream, [=] {
+    for (std::int32_t block = 0; block < launch.num_blocks; ++block) {
+      run_block(launch, launch.work[block]);
+    }
+  });
+}
+
+cudaError_t max_shared_elements(int, std::int32_t* elements) {
+  *elements = 37000;  // as on an H100
+  return cudaSuccess;
+}
+
+}  // namespace squant::quant
