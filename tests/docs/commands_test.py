@@ -54,14 +54,31 @@ NOT_RUN = {
         NotRun("needs Slurm (make test-slurm has one), and ImageNet", f"bash -n scripts/squant.sbatch && {DRY_RUN}"),
     "mpirun --enable-recovery -n 9 squant-sweep experiments/table1.json":
         NotRun("needs ImageNet", f"mpirun --enable-recovery -n 2 {DRY_RUN}"),
+    "mpirun --enable-recovery -n 9 squant-sweep experiments/table1.json --db results.sqlite":
+        NotRun("needs ImageNet", f"mpirun --enable-recovery -n 2 {DRY_RUN} --db results.sqlite"),
     "mpirun --enable-recovery -n 9 apptainer exec squant-sweep.sif squant-sweep experiments/table1.json":
         NotRun("needs Apptainer and ImageNet"),
     "ctest --test-dir build -L gpu --output-on-failure":
         NotRun("these tests run by themselves", "grep 'cuda_engine_test.*LABELS.*gpu' build/tests/eval/CTestTestfile.cmake"),
-    "compute-sanitizer build/tests/cuda_engine_test --gtest_filter='*fmnist*'":
-        NotRun("needs a GPU", "build/tests/cuda_engine_test --gtest_list_tests | grep fmnist"),
-    "build/bin/squant-bench evaluate --models resnet18,resnet50 --images 512":
-        NotRun("takes minutes without a GPU", "build/bin/squant-bench evaluate --models fmnist_resnet --images 4"),
+    "compute-sanitizer build/tests/quant_squant_cuda_test":
+        NotRun("needs a GPU", "build/tests/quant_squant_cuda_test --gtest_list_tests"),
+    "compute-sanitizer build/tests/cuda_images_test":
+        NotRun("needs a GPU", "build/tests/cuda_images_test --gtest_list_tests"),
+    "compute-sanitizer --tool racecheck build/tests/cuda_images_test": NotRun("needs a GPU"),
+    "build/bin/squant-bench quantize --benchmark_filter=cuda":
+        NotRun("needs a GPU", "build/bin/squant-bench quantize --benchmark_list_tests"),
+    "build/bin/squant-bench evaluate --gpu-only --models resnet18,resnet50 --images 4096":
+        NotRun("needs a GPU", "build/bin/squant-bench evaluate --models fmnist_resnet --images 4"),
+    "build/bin/squant-bench evaluate --gpu-only --models fmnist_resnet --images 16384": NotRun("needs a GPU"),
+    "SQUANT_CUDA_GRAPHS=0 build/bin/squant-bench evaluate --gpu-only --models fmnist_resnet --images 16384":
+        NotRun("needs a GPU"),
+    # What the page then compares: here the CPU with itself.
+    "mpirun -np 1 build/bin/squant-sweep experiments/quickstart.json --device cuda --db cuda.db":
+        NotRun("needs a GPU", "mpirun -np 1 build/bin/squant-sweep experiments/quickstart.json --device cpu --db cuda.db"),
+    "nsys profile --stats=true mpirun -np 1 build/bin/squant-sweep experiments/quickstart.json --device cuda --db profile.db":
+        NotRun("needs a GPU"),
+    "ncu --set full -k regex:tiles -c 20 -o tiles build/bin/squant-bench evaluate --gpu-only --models resnet50 --bits 4 --images 256 --repeats 1":
+        NotRun("needs a GPU"),
     f"squant-quantize {LITE0} lite0-w4.safetensors":
         NotRun("needs the checkpoint, of SQUANT_TEST_DATA", unless=(TEST_DATA / "models" / LITE0).exists()),
     "man -l build/share/man/man1/squant-results.1":
@@ -70,10 +87,12 @@ NOT_RUN = {
 
 # Long options of others that pages name.
 FOREIGN_OPTIONS = {
-    "mpirun": ["--enable-recovery", "--bind-to"],
+    "mpirun": ["--enable-recovery", "--bind-to", "--continuous"],
     "Slurm": ["--ntasks", "--time", "--signal", "--requeue", "--mpi"],
     "cmake, ctest, GoogleTest": ["--preset", "--build", "--test-dir", "--output-on-failure", "--gtest_filter"],
     "scripts/fetch-models.sh": ["--print", "--dir"],
+    "Google Benchmark": ["--benchmark_filter"],
+    "CUDA's tools": ["--tool", "--stats", "--set"],
 }
 
 
