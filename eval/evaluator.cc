@@ -208,7 +208,12 @@ struct Evaluator::Impl {
       }
     }
     const auto start = std::chrono::steady_clock::now();
-    chunks_.push_back({from.load(first, count, shape, options.num_threads), nullptr});
+    try {
+      chunks_.push_back({from.load(first, count, shape, options.num_threads), nullptr});
+    } catch (...) {
+      open_dataset_.reset();  // its file may be fetched again before the next try
+      throw;
+    }
     tile.load_ms += elapsed_ms(start);
     return chunks_.back();
   }

@@ -23,19 +23,26 @@ constexpr std::size_t kShownBrokenImages = 10;
 Coordinator::Coordinator(Transport& transport, CoordinatorOptions options, Say say)
     : transport_(transport), options_(std::move(options)), say_(std::move(say)) {
   if (options_.files != nullptr) {
-    files_.emplace(*options_.files, options_.broadcast,
-                   [this](int worker, const Message& message) { send(worker, message); });
+    files_.emplace(*options_.files, options_.broadcast, [this](int worker, const Message& message) {
+      if (std::holds_alternative<BroadcastTask>(message))
+        workers_.at(worker).unanswered = kBroadcastTask;
+      send(worker, message);
+    });
   }
 }
 
 bool Coordinator::step(double now) {
   now_ = now;
   bool active = false;
-  while (const std::optional<Envelope> envelope = transport_.receive()) {
+  int frames = 0;
+  while (frames < kFramesAtOnce) {
+    const std::optional<Envelope> envelope = transport_.receive();
+    if (!envelope) break;
     active = true;
+    frames += is_frame(envelope->bytes);
     receive(*envelope);
   }
-  if (files_) files_->step(now_);
+  distribute_files();
   if (!scheduler_ || ending_) return active;
   // After what arrived: a coordinator that was held up must not take its workers for dead.
   if (now_ - last_tick_ >= kTickInterval || finished_) {
@@ -79,6 +86,7 @@ void Coordinator::begin(results::Store& store, const Plan& plan,
     if (found.to_run && found.prepared) job.row.state = RowView::State::kPrepared;
   }
   offer_files(inventory);
+  if (files_) files_->step(now_);  // mostly it is clear by now that nobody has to wait for files
   build_scheduler(inventory);
   for (const auto& [worker, info] : workers_) {
     if (info.refused) {
@@ -219,10 +227,10 @@ void Coordinator::on(int worker, const Beat& message) {
   send(worker, Ack{});
   const auto found = workers_.find(worker);
   if (!scheduler_ || found == workers_.end() || found->second.refused) return;
-  if (scheduler_->alive(worker)) {
-    handle(Heartbeat{worker});
-  } else if (message.task == 0 && found->second.unanswered == 0) {
+  if (!scheduler_->alive(worker) && message.task == 0 && found->second.unanswered == 0) {
     join(worker);
+  } else {
+    handle(Heartbeat{worker});
   }
 }
 
@@ -268,16 +276,17 @@ void Coordinator::on(int worker, const FilesLacking& message) {
 }
 
 void Coordinator::on(int worker, const BroadcastDone& message) {
+  answered(worker, message.task);
   if (files_) files_->receive(worker, message, now_);
 }
 
 void Coordinator::on(int worker, const TaskError& message) {
   if (!scheduler_) return;
+  answered(worker, message.task);
   if (message.task == kBroadcastTask) {
     if (files_) files_->receive(worker, message, now_);
     return;
   }
-  answered(worker, message.task);
   Arrived arrived;
   arrived.log_tail = message.log_tail;
   if (message.kind == FailureKind::kDied)
@@ -291,9 +300,12 @@ void Coordinator::on(int, const Other&) {
   throw std::logic_error("the coordinator received a message that is meant for a worker");
 }
 
-// Where it has to wait for files, its next heartbeat tries again.
 void Coordinator::join(int worker) {
-  if (files_ && !files_->may_work(worker)) return;
+  if (files_ && !files_->may_work(worker)) {
+    waiting_.insert(worker);
+    return handle(Heartbeat{worker});
+  }
+  waiting_.erase(worker);
   WorkerInfo& info = workers_.at(worker);
   if (!info.in_database) {
     queue_->add(worker_row(run_id_, worker, info.hello));
@@ -460,6 +472,15 @@ void Coordinator::offer_files(const std::vector<JobInventory>& inventory) {
   for (const PackedDataset& one : packs_)
     files_->offer({one.pack.path, one.pack.sha256}, one.name, now_);
   files_->begin(now_);
+}
+
+void Coordinator::distribute_files() {
+  if (!files_) return;
+  files_->step(now_);
+  if (!scheduler_ || ending_) return;
+  for (const int worker : std::set<int>(waiting_)) {
+    if (files_->may_work(worker) && workers_.at(worker).unanswered == 0) join(worker);
+  }
 }
 
 std::vector<std::string> Coordinator::broadcasts() const {

@@ -143,6 +143,7 @@ class Coordinator {
   void send(int worker, const Message& message) { transport_.send(worker, encode(message)); }
   eval::DatasetSpec spec_for_workers(int dataset, const eval::Shape& shape) const;
   void offer_files(const std::vector<JobInventory>& inventory);
+  void distribute_files();
   void store_pending();
   void store_heartbeat();
   void fail_job(int job, int worker, const std::string& reason, const std::string& log_tail);
@@ -183,6 +184,7 @@ class Coordinator {
       recent_;  // evaluations by time of arrival, of the last minute
   std::set<std::string> broken_;
   std::set<int> lost_;
+  std::set<int> waiting_;  // workers that join once their host has its files
   int num_farewells_ = 0;
   std::optional<FinishReason> finished_;
   std::optional<Ending> ending_;

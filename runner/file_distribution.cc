@@ -35,8 +35,12 @@ void FileDistribution::lost(int worker, double now) {
 }
 
 void FileDistribution::receive_frame(const Envelope& envelope, double now) {
-  if (!std::exchange(said_, true) && gpus_.story().empty())
-    spdlog::info("files are broadcast {}", choose_collective(workers_, asked_, no_nccl_).why);
+  if (!std::exchange(said_, true) && gpus_.story().empty()) {
+    spdlog::info("files are broadcast {}",
+                 asked_ == Broadcast::kNccl
+                     ? "over MPI: to workers that came after the broadcast over NCCL"
+                     : choose_collective(workers_, asked_, no_nccl_).why);
+  }
   mpi_.receive(envelope, now);
 }
 

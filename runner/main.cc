@@ -1,14 +1,17 @@
 // squant-sweep: every rank of mpirun runs this program; rank 0 coordinates, the others work.
+#include <chrono>
 #include <cstdio>
 #include <exception>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "runner/child.h"
 #include "runner/logging.h"
 #include "runner/options.h"
 #include "runner/process.h"
+#include "runner/provenance.h"
 #include "runner/sweep.h"
 #include "runner/transport.h"
 
@@ -25,6 +28,18 @@ int end_early(int rank, int exit_code, const std::string& out, const std::string
   return exit_code;
 }
 
+// What this machine lacks, and perhaps this one alone: rank 0, if it lacks that too, has said so
+// and mpirun is ending the others before they speak.
+int end_for_machine(int rank, const std::string& why) {
+  if (rank != 0) {
+    std::this_thread::sleep_for(std::chrono::seconds(2));
+    std::fprintf(stderr, "squant-sweep: rank %d on %s: %s\n", rank, host_name().c_str(),
+                 why.c_str());
+    return kExitWrongUse;
+  }
+  return end_early(rank, kExitWrongUse, "", "squant-sweep: " + why + "\n");
+}
+
 int run(int argc, char** argv) {
   const std::vector<std::string> arguments(argv, argv + argc);
   if (const std::optional<ChildSettings> child = parse_child_arguments(arguments))
@@ -38,8 +53,7 @@ int run(int argc, char** argv) {
     check_broadcast(options);
     set_up_logging(options, launch.rank);
   } catch (const std::invalid_argument& error) {
-    return end_early(launch.rank, kExitWrongUse, "",
-                     std::string("squant-sweep: ") + error.what() + "\n");
+    return end_for_machine(launch.rank, error.what());
   }
   if (!launch.by_mpi && launch.size > 1) {
     return end_early(

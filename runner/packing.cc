@@ -7,8 +7,14 @@
 #include <utility>
 
 #include "eval/models/models.h"
+#include "runner/collective/node_cache.h"
 
 namespace squant::runner {
+namespace {
+
+constexpr int kMaxDeaths = 3;
+
+}  // namespace
 
 ImagePacker::ImagePacker(Spawner& spawner, ChildExecutorOptions options, std::string folder)
     : executor_(spawner, std::move(options)), folder_(std::move(folder)) {}
@@ -31,7 +37,9 @@ void ImagePacker::begin(const Plan& plan, const std::vector<JobInventory>& inven
     orders_.push_back(
         {{job.dataset, shape, name, {}}, {dataset.spec, job.row.num_images, shape, folder_}});
   }
-  if (!orders_.empty()) executor_.start(orders_.front().work);
+  if (orders_.empty()) return;
+  remove_old_drafts(folder_);
+  executor_.start(orders_.front().work);
 }
 
 bool ImagePacker::step() {
@@ -45,8 +53,13 @@ bool ImagePacker::step() {
 
 void ImagePacker::finish(WorkResult result) {
   PackedDataset& target = orders_.front().target;
-  if (const auto* failure = std::get_if<WorkFailed>(&result))
+  if (const auto* failure = std::get_if<WorkFailed>(&result)) {
+    if (failure->kind == FailureKind::kDied && ++orders_.front().deaths < kMaxDeaths) {
+      spdlog::warn("{}: {}; packed anew", target.name, failure->reason);
+      return;
+    }
     throw std::invalid_argument("--broadcast-images: " + failure->reason);
+  }
   target.pack = std::move(std::get<eval::ImagePack>(result));
   spdlog::info("{}: packed into {}, {} bytes", target.name, target.pack.path,
                target.pack.size_bytes);

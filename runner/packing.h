@@ -37,6 +37,7 @@ class ImagePacker {
   struct Order {
     PackedDataset target;
     PackingWork work;
+    int deaths = 0;  // of processes that were at it
   };
   void finish(WorkResult result);
 

@@ -97,8 +97,12 @@ void Scheduler::on(const WorkerLost& event) { lose(event.worker, event.why); }
 void Scheduler::on(const WorkerRefused& event) { workers_[event.worker].banned = true; }
 
 void Scheduler::on(const Heartbeat& event) {
-  const auto worker = workers_.find(event.worker);
-  if (worker != workers_.end() && worker->second.alive) heard(worker->second, event.worker);
+  WorkerState& worker = workers_[event.worker];
+  if (worker.alive) {
+    heard(worker, event.worker);
+  } else if (!worker.banned) {
+    worker.may_come_since = now_;
+  }
 }
 
 void Scheduler::on(const PreparationDone& event) {
@@ -243,7 +247,7 @@ void Scheduler::lose(int worker, const std::string& why) {
   if (state.model != kNone)
     change_model(state.model, [](ModelQueue& changed) { --changed.workers; });
   state.model = kNone;
-  if (!state.banned) state.lost_at = now_;
+  if (!state.banned) state.may_come_since = now_;
   --num_alive_;
   speed_ -= 1 / costs_.slowness(worker);
   commands_.emplace_back(DropWorker{worker, why, state.banned});
@@ -365,7 +369,7 @@ bool Scheduler::may_come() const {
   const double too_late = now_ - options_.heartbeat_timeout_s;
   if (workers_.size() < options_.num_workers && *began_ > too_late) return true;
   return std::any_of(workers_.begin(), workers_.end(), [&](const auto& entry) {
-    return !entry.second.banned && entry.second.lost_at > too_late;
+    return !entry.second.banned && entry.second.may_come_since > too_late;
   });
 }
 

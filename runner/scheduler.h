@@ -91,6 +91,7 @@ struct WorkerLost {
 struct WorkerRefused {
   int worker = 0;
 };
+// Also of one that has not joined (again): it is waited for.
 struct Heartbeat {
   int worker = 0;
 };
@@ -245,7 +246,8 @@ class Scheduler {
   struct WorkerState {
     bool alive = false;
     bool banned = false;  // dropped for its failures: does not come back
-    double lost_at = -std::numeric_limits<double>::infinity();  // where it may come back
+    // Of one that is not alive and may come: when it was lost, or last heard of.
+    double may_come_since = -std::numeric_limits<double>::infinity();
     double heard = 0;
     double watched = 0;                                         // its entry in watch_
     double deadline = std::numeric_limits<double>::infinity();  // of its task

@@ -35,6 +35,8 @@ namespace {
 constexpr double kDrainMargin =
     5;  // seconds of the time budget that are kept for the tiles that still run
 constexpr double kFarewellPatience = 10;
+constexpr double kStoreHeartbeat = 10;  // while nothing is stored
+constexpr std::size_t kShownBrokenImages = 10;
 
 // A signal came before the sweep had begun.
 struct Interrupted {};
@@ -205,16 +207,25 @@ class Sweep {
       return;
     }
     const double began = seconds_since_start();
+    double beaten = began;
     packer->begin(planned_.plan, inventory_);
     while (!packer->step()) {
+      const double now = seconds_since_start();
       if (stop_requested()) stop_at_once();
-      if (drain_requested()) return;
+      if (drain_requested() || budget_is_used(now)) return;
+      if (now - beaten >= kStoreHeartbeat) {
+        beaten = now;
+        store_->heartbeat();
+      }
       step();
       packer->wait(pacer_.next(false));
     }
     for (const PackedDataset& one : packer->packs()) {
-      for (const std::string& broken : one.pack.broken)
-        say_always("broken image, counted as wrong: " + broken);
+      const std::vector<std::string>& broken = one.pack.broken;
+      for (std::size_t i = 0; i < std::min(broken.size(), kShownBrokenImages); ++i)
+        say_always("broken image, counted as wrong: " + broken[i]);
+      if (broken.size() > kShownBrokenImages)
+        say_always(plural(std::ssize(broken), "broken image") + " in all");
       say(one.name + ": packed in " + duration_text(seconds_since_start() - began));
     }
     coordinator_->use_packs(packer->packs());
@@ -459,6 +470,7 @@ class Sweep {
       int missing = rank_.size - 1 - coordinator_->num_farewells();
       wait_until(kFarewellPatience, [&] {
         while (const std::optional<Envelope> envelope = rank_.mpi->receive()) {
+          if (is_frame(envelope->bytes)) continue;  // somebody was still getting a file
           missing -= std::holds_alternative<Farewell>(decode(envelope->bytes));
         }
         return missing == 0;

@@ -22,10 +22,14 @@ bool Worker::step(double now) {
   }
   bool active = false;
   if (options_.files != nullptr) options_.files->step(now);
-  while (const std::optional<Envelope> envelope = transport_.receive()) {
+  int frames = 0;
+  while (frames < kFramesAtOnce) {
+    const std::optional<Envelope> envelope = transport_.receive();
+    if (!envelope) break;
     active = true;
     if (envelope->source == options_.coordinator) last_heard_ = now;
     if (is_frame(envelope->bytes)) {
+      ++frames;
       if (options_.files != nullptr) options_.files->receive(*envelope, now);
       continue;
     }

@@ -50,20 +50,7 @@ cudaError_t launch_elements(const Op& op, const Memory& memory, std::int64_t n,
   return cudaGetLastError();
 }
 
-#define SQ_LAUNCH(Op) \
-  template cudaError_t launch_elements(const Op&, const Memory&, std::int64_t, cudaStream_t);
-SQ_LAUNCH(ConvOp)
-SQ_LAUNCH(DepthwiseOp)
-SQ_LAUNCH(PixelConvOp)
-SQ_LAUNCH(FloatConvOp)
-SQ_LAUNCH(ElementwiseOp)
-SQ_LAUNCH(PoolOp)
-SQ_LAUNCH(GlobalAverageOp)
-SQ_LAUNCH(CopyOp)
-SQ_LAUNCH(ShuffleOp)
-SQ_LAUNCH(NormalizeOp)
-SQ_LAUNCH(ChannelsLastOp)
-#undef SQ_LAUNCH
+SQ_INSTANTIATE_LAUNCH_ELEMENTS
 
 cudaError_t launch_tiles(const ConvOp& op, const Memory& memory, std::int64_t n,
                          cudaStream_t stream) {

@@ -1,9 +1,11 @@
 #include "eval/images/image_pack.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
@@ -14,7 +16,7 @@
 #include <system_error>
 #include <utility>
 
-#include "eval/checkpoint/checkpoint.h"
+#include "eval/checkpoint/digest.h"
 #include "eval/checkpoint/mapped_file.h"
 #include "eval/checkpoint/safetensors.h"
 #include "eval/checkpoint/safetensors_writer.h"
@@ -30,9 +32,11 @@ constexpr std::int64_t kPiece = 256;  // images that are in memory while they ar
 constexpr const char* kFactsKey = "squant_image_pack";
 constexpr int kLayoutVersion = 1;
 
-std::int64_t checksum(std::int64_t index, std::span<const std::byte> pixels) {
+std::int64_t checksum(std::int64_t index, std::int32_t label, std::uint8_t broken,
+                      std::span<const std::byte> pixels) {
+  const std::array<std::int64_t, 3> facts{index, label, broken};
   return static_cast<std::int64_t>(
-      XXH3_64bits_withSeed(pixels.data(), pixels.size(), static_cast<std::uint64_t>(index)));
+      XXH3_64bits_withSeed(pixels.data(), pixels.size(), XXH3_64bits(facts.data(), sizeof(facts))));
 }
 
 std::string facts_of(const Dataset& dataset) {
@@ -53,7 +57,9 @@ void append(SafetensorsWriter& file, const ImageChunk& chunk) {
     broken[static_cast<std::size_t>(index - chunk.first)] = 1;
   for (std::int64_t i = 0; i < chunk.count; ++i) {
     const std::size_t begin = static_cast<std::size_t>(i) * image_bytes;
-    checksums.push_back(checksum(chunk.first + i, pixels.subspan(begin, image_bytes)));
+    const auto at = static_cast<std::size_t>(i);
+    checksums.push_back(checksum(chunk.first + i, chunk.labels[at], broken[at],
+                                 pixels.subspan(begin, image_bytes)));
   }
   file.append("pixels", pixels);
   file.append("labels", std::as_bytes(std::span(chunk.labels)));
@@ -61,9 +67,25 @@ void append(SafetensorsWriter& file, const ImageChunk& chunk) {
   file.append("checksums", std::as_bytes(std::span(checksums)));
 }
 
-// A name that later packing overwrites, or that the cleaning of the folder takes for a draft.
+// Of no other process, also where hosts share the folder, and known to the cleaning of the folder.
 std::string draft_path(const std::string& folder) {
-  return folder + "/images." + std::to_string(::getpid()) + ".new";
+  std::array<char, 256> host{};
+  ::gethostname(host.data(), host.size() - 1);
+  return folder + "/images." + host.data() + '.' + std::to_string(::getpid()) + ".new";
+}
+
+// Says now and then that it goes on: a pack can be large.
+std::string sha256_of(const std::string& path, const std::function<void()>& progress) {
+  constexpr std::size_t kStep = std::size_t{64} << 20;
+  const MappedFile file(path);
+  Sha256 digest;
+  for (std::size_t begin = 0; begin < file.bytes().size(); begin += kStep) {
+    const std::span<const std::byte> step =
+        file.bytes().subspan(begin, std::min(kStep, file.bytes().size() - begin));
+    digest.update(step.data(), step.size());
+    progress();
+  }
+  return digest.hex();
 }
 
 const SafetensorsEntry& entry(const SafetensorsView& view, const std::string& name,
@@ -87,6 +109,7 @@ std::vector<T> values(const SafetensorsEntry& entry) {
 class PackedImages final : public Dataset {
  public:
   explicit PackedImages(const std::string& path) : path_(path), file_(path) {
+    ::stat(path.c_str(), &opened_);
     const SafetensorsView view = parse_safetensors(file_.bytes(), path);
     read_facts(view);
     const SafetensorsEntry& pixels = entry(view, "pixels", "U8", 4, path);
@@ -152,20 +175,28 @@ class PackedImages final : public Dataset {
             .subspan(static_cast<std::size_t>(index - chunk.first) * bytes, bytes);
     const auto at = static_cast<std::size_t>(index);
     std::memcpy(target.data(), pixels_.data() + at * bytes, bytes);
-    if (checksum(index, target) != checksums_[at]) {
-      std::error_code ignored;
-      fs::remove(path_, ignored);
+    if (checksum(index, labels_[at], broken_[at], target) != checksums_[at]) {
+      remove_file();
       throw std::invalid_argument(path_ + ": image " + std::to_string(index) +
                                   " was damaged on this disk; the file is removed");
     }
     if (broken_[at] == 0) return;
     chunk.broken.push_back(index);
-    chunk.broken_why.push_back("image " + std::to_string(index) +
-                               ": could not be decoded when the images were packed");
+    chunk.broken_why.push_back("image " + std::to_string(index) + " of " + path_ +
+                               ": could not be decoded when it was packed");
+  }
+
+  // Unless it is another one by now: perhaps it was fetched again.
+  void remove_file() const {
+    struct stat now {};
+    if (::stat(path_.c_str(), &now) == 0 && now.st_dev == opened_.st_dev &&
+        now.st_ino == opened_.st_ino)
+      ::unlink(path_.c_str());
   }
 
   std::string path_;
   MappedFile file_;
+  struct stat opened_ {};
   Shape shape_;
   std::span<const std::byte> pixels_;
   std::vector<std::int32_t> labels_;
@@ -202,7 +233,9 @@ ImagePack pack_images(Dataset& dataset, std::int64_t count, const Shape& shape, 
     file.publish();
     pack.size_bytes = static_cast<std::int64_t>(file.size_bytes());
   }
-  pack.sha256 = sha256_file(draft);
+  pack.sha256 = sha256_of(draft, [&] {
+    if (progress) progress(count);
+  });
   pack.path = folder + "/" + pack.sha256;
   fs::rename(draft, pack.path);
   return pack;

@@ -1,9 +1,9 @@
 // Decoded images of a data set in one file, for machines that do not have the data set itself.
 //
 // A .safetensors file: "pixels" U8 [N, H, W, C], "labels" I32 [N], "broken" U8 [N] (1: could not be
-// decoded; its pixels are 0), "checksums" I64 [N] (XXH3-64 of each image's pixels, seeded with its
-// position); the data set's fingerprint and classes in the metadata. The same images give the same
-// bytes, wherever and whenever they are packed.
+// decoded; its pixels are 0), "checksums" I64 [N] (XXH3-64 of each image's pixels, seeded with
+// that of its position, label and mark); the data set's fingerprint and classes in the metadata.
+// The same images give the same bytes, wherever and whenever they are packed.
 #pragma once
 
 #include <cstdint>

@@ -73,6 +73,10 @@ struct NotHere {
 using Frame = std::variant<FileWanted, SourceFailed, FileArrived, FileLost, FileSource, FileNearby,
                            FileRefused, PullPiece, Piece, StillWaiting, NotHere>;
 
+// Pieces of files can come faster than they are written: who receives them sees to other things in
+// between.
+inline constexpr int kFramesAtOnce = 64;
+
 Bytes encode_frame(const Frame& frame);
 // Whether these bytes are a frame rather than a message.
 bool is_frame(std::span<const std::uint8_t> bytes);

@@ -29,18 +29,19 @@ constexpr auto kDraftLife = std::chrono::hours(24);
   throw std::runtime_error(path + ": " + problem + ": " + std::strerror(error));
 }
 
+}  // namespace
+
 void remove_old_drafts(const std::string& folder) {
   std::error_code error;
   const auto now = fs::file_time_type::clock::now();
   for (const auto& entry : fs::directory_iterator(folder, error)) {
     const std::string name = entry.path().filename();
-    if (!name.ends_with(kDraftEnd)) continue;
+    if (!name.ends_with(kDraftEnd) && name.find(std::string(kDraftEnd) + '.') == std::string::npos)
+      continue;
     const auto written = entry.last_write_time(error);
     if (!error && now - written > kDraftLife) fs::remove(entry.path(), error);
   }
 }
-
-}  // namespace
 
 class NodeCache::Handle {
  public:

@@ -49,6 +49,9 @@ class NodeCache final : public FileStore {
   std::map<std::string, std::unique_ptr<Handle>> whole_;  // that are being served
 };
 
+// What killed processes have left there more than a day ago. Does nothing where it cannot.
+void remove_old_drafts(const std::string& folder);
+
 // files/ in the user's cache folder; empty where no variable says where that is.
 std::string file_cache_folder();
 

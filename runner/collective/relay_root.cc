@@ -97,6 +97,11 @@ void RelayRoot::on(int from, const SourceFailed& frame) {
   File* file = find(frame.sha256);
   if (file == nullptr || !file->peers.contains(from)) return;
   Peer& peer = file->peers.at(from);
+  if (peer.state == State::kGone) {  // it was taken for lost while it received, and is back
+    peer = Peer{
+        .host = peer.host, .place = peer.place, .began = now_, .failed = {}, .last_problem = ""};
+    return assign(*file, from);
+  }
   // A source that it was taken from meanwhile does not count against it.
   if (peer.state != State::kFetching || peer.source != frame.source) return;
   peer.failed.insert(frame.source);

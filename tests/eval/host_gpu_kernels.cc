@@ -15,20 +15,7 @@ cudaError_t launch_elements(const Op& op, const Memory& memory, std::int64_t n,
   return host_gpu::launch(stream, [=] { run_elements(op, memory, n); });
 }
 
-#define SQ_LAUNCH(Op) \
-  template cudaError_t launch_elements(const Op&, const Memory&, std::int64_t, cudaStream_t);
-SQ_LAUNCH(ConvOp)
-SQ_LAUNCH(DepthwiseOp)
-SQ_LAUNCH(PixelConvOp)
-SQ_LAUNCH(FloatConvOp)
-SQ_LAUNCH(ElementwiseOp)
-SQ_LAUNCH(PoolOp)
-SQ_LAUNCH(GlobalAverageOp)
-SQ_LAUNCH(CopyOp)
-SQ_LAUNCH(ShuffleOp)
-SQ_LAUNCH(NormalizeOp)
-SQ_LAUNCH(ChannelsLastOp)
-#undef SQ_LAUNCH
+SQ_INSTANTIATE_LAUNCH_ELEMENTS
 
 // That tiles write what elements write is for cuda_conv_test, and takes long on the host.
 cudaError_t launch_tiles(const ConvOp& op, const Memory& memory, std::int64_t n,

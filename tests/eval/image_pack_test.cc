@@ -3,8 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
+#include <bit>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <system_error>
 
 #include "tests/eval/images_test_util.h"
@@ -12,8 +16,12 @@
 namespace squant::eval {
 namespace {
 
+using ::testing::AllOf;
+using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
 
 constexpr Shape kShape{3, 48, 48};
 
@@ -33,6 +41,16 @@ class ImagePackTest : public ::testing::Test {
   }
   static std::unique_ptr<Dataset> open(const std::string& path) {
     return open_dataset({kImagePackFormat, path, "", "", kFileOrder});
+  }
+
+  static std::string read(const std::string& path) {
+    std::ifstream file(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+  static std::array<char, 8> header_size(const std::string& bytes) {
+    std::array<char, 8> size{};
+    std::copy_n(bytes.begin(), size.size(), size.begin());
+    return size;
   }
 
   TestFolder folder_;
@@ -61,14 +79,15 @@ TEST_F(ImagePackTest, ABrokenPictureStaysBroken) {
   EXPECT_THAT(made.broken, ElementsAre(HasSubstr("4.JPEG")));
   const ImageChunk chunk = open(made.path)->load(0, 5, kShape, 1);
   EXPECT_THAT(chunk.broken, ElementsAre(3));
-  EXPECT_THAT(chunk.broken_why, ElementsAre(HasSubstr("image 3: could not be decoded")));
+  EXPECT_THAT(chunk.broken_why,
+              ElementsAre(AllOf(HasSubstr("image 3 of "), HasSubstr("could not be decoded"))));
 }
 
 TEST_F(ImagePackTest, TheSameImagesGiveTheSameFile) {
   std::vector<std::int64_t> seen;
   const ImagePack first = pack_images(*dataset_, 5, kShape, 1, folder_.path() + "/a",
                                       [&](std::int64_t done) { seen.push_back(done); });
-  EXPECT_THAT(seen, ElementsAre(5));
+  EXPECT_THAT(seen, AllOf(Not(IsEmpty()), Each(5)));
   EXPECT_EQ(pack("b").sha256, first.sha256);
   EXPECT_NE(pack("b", 3).sha256, first.sha256);
 }
@@ -86,6 +105,29 @@ TEST_F(ImagePackTest, ADamagedImageIsNoticedAndTheFileRemoved) {
   const auto packed = open(made.path);
   EXPECT_THAT(error_of([&] { packed->load(0, 5, kShape, 1); }), HasSubstr("was damaged"));
   EXPECT_FALSE(std::filesystem::exists(made.path));
+}
+
+TEST_F(ImagePackTest, ALabelThatChangedIsNoticed) {
+  const ImagePack made = pack();
+  std::string bytes = read(made.path);
+  // Labels lie behind the checksums, which come first: eight bytes an image.
+  const std::size_t data = 8 + std::bit_cast<std::uint64_t>(header_size(bytes));
+  bytes[data + 5 * 8] ^= 1;
+  std::ofstream(made.path, std::ios::binary) << bytes;
+  const auto packed = open(made.path);
+  EXPECT_THAT(error_of([&] { packed->load(0, 1, kShape, 1); }), HasSubstr("was damaged"));
+}
+
+TEST_F(ImagePackTest, AFileThatWasFetchedAgainMeanwhileStays) {
+  const ImagePack made = pack();
+  std::string bytes = read(made.path);
+  bytes[bytes.size() / 2] ^= 1;
+  const std::string damaged = folder_.write("damaged", bytes);
+  std::filesystem::copy(made.path, folder_.path() + "/good");
+  const auto packed = open(damaged);
+  std::filesystem::rename(folder_.path() + "/good", damaged);
+  EXPECT_THAT(error_of([&] { packed->load(0, 5, kShape, 1); }), HasSubstr("was damaged"));
+  EXPECT_TRUE(std::filesystem::exists(damaged));
 }
 
 TEST_F(ImagePackTest, WhatIsNoPackIsRefused) {

@@ -81,6 +81,20 @@ class CoordinatorTest : public testing::Test {
                          [this](const std::string& line) { said_ += line + "\n"; });
   }
 
+  // One that distributes files over MPI, or over NCCL if it has `num_workers` that can.
+  void with_files(int num_workers) {
+    files_.emplace(*coordinator_end_, MpiMember{0, 0, "node0", "/nonexistent"}, RelayOptions{});
+    CoordinatorOptions options;
+    options.program = "1.0";
+    options.scheduler.heartbeat_timeout_s = 10;
+    options.files = &*files_;
+    options.broadcast.num_workers = num_workers;
+    options.broadcast.patience_s = 30;
+    const std::string checkpoint = std::string(SQUANT_TESTS_DATA_DIR) + "/checkpoints/dict_zip.pth";
+    for (PlannedJob& job : plan_.jobs) job.job.checkpoint = checkpoint;
+    coordinator_.emplace(*coordinator_end_, options,
+                         [this](const std::string& line) { said_ += line + "\n"; });
+  }
   void begin() { coordinator_->begin(store_, plan_, inventory_, {}, 1, now_); }
   void tell(const Message& message) { worker_end_->send(0, encode(message)); }
   static Hello hello(const std::string& program) {
@@ -148,6 +162,7 @@ class CoordinatorTest : public testing::Test {
   Plan plan_;
   std::vector<JobInventory> inventory_;
   std::unique_ptr<LoopbackTransport> coordinator_end_, worker_end_;
+  std::optional<MpiCollective> files_;
   std::optional<Coordinator> coordinator_;
 };
 
@@ -190,6 +205,34 @@ TEST_F(CoordinatorTest, WorkersReadThePackInPlaceOfTheDataSet) {
   EXPECT_EQ(datasets_[0].format, "image_pack");
   EXPECT_EQ(datasets_[0].images, "/cache/ab");
   EXPECT_EQ(datasets_[0].sha256, "ab");
+}
+
+TEST_F(CoordinatorTest, WhoNeedNotWaitForFilesIsGivenWorkBeforeItsNextHeartbeat) {
+  with_files(2);
+  tell(hello("1.0"));
+  coordinator_->step(now_);
+  begin();
+  num_received_ = 0;
+  coordinator_->step(now_);
+  int prepare_tasks = 0;
+  while (const auto envelope = worker_end_->receive())
+    prepare_tasks += std::holds_alternative<PrepareTask>(decode(envelope->bytes));
+  EXPECT_EQ(prepare_tasks, 1);
+}
+
+TEST_F(CoordinatorTest, WorkersThatWaitForFilesAreNoLostOnes) {
+  with_files(2);  // the second never comes
+  Hello gpu = hello("1.0");
+  gpu.device = "cuda";
+  gpu.device_uuid = "GPU-1";
+  tell(gpu);
+  begin();
+  run(25);
+  EXPECT_FALSE(coordinator_->ending());
+  EXPECT_EQ(num_tiles_, 0);
+  run(40);
+  EXPECT_EQ(coordinator_->ending(), Ending::kComplete);
+  EXPECT_EQ(store_.tiles.size(), 4U);
 }
 
 TEST_F(CoordinatorTest, AFullDiskHoldsWorkBackAndLosesNothing) {

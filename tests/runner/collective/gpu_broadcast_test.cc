@@ -51,6 +51,16 @@ GpuBroadcast five_gpus(GpuBroadcastOptions chosen = options(5)) {
   return broadcast;
 }
 
+// Ranks 1 and 3 have begun at 0.
+GpuBroadcast sending() {
+  GpuBroadcast broadcast = five_gpus(options(4));
+  broadcast.step(0);
+  broadcast.lacks(1, {"a"});
+  broadcast.lacks(3, {});
+  EXPECT_THAT(workers_of(broadcast.step(0)), ElementsAre(1, 3));
+  return broadcast;
+}
+
 TEST(GpuBroadcastTest, OneOfEachHostTakesPartAndOnlyWhatSomeHostLacksIsSent) {
   GpuBroadcast broadcast = five_gpus();
   EXPECT_THAT(broadcast.step(1), IsEmpty()) << "one worker is not there yet";
@@ -147,11 +157,7 @@ TEST(GpuBroadcastTest, ThoseThatAreNeverHeardOfAreNotWaitedForLong) {
 }
 
 TEST(GpuBroadcastTest, ADeadMemberHoldsItsHostUpNoLongerThanTheGroupsDeadline) {
-  GpuBroadcast broadcast = five_gpus(options(4));
-  broadcast.step(0);
-  broadcast.lacks(1, {"a"});
-  broadcast.lacks(3, {});
-  ASSERT_THAT(broadcast.step(0), SizeIs(2));
+  GpuBroadcast broadcast = sending();
   broadcast.done(1, 100);  // it failed: rank 3 is dead
   broadcast.step(110);
   EXPECT_TRUE(broadcast.may_work(2));
@@ -161,11 +167,7 @@ TEST(GpuBroadcastTest, ADeadMemberHoldsItsHostUpNoLongerThanTheGroupsDeadline) {
 }
 
 TEST(GpuBroadcastTest, WhereNobodyEverAnswersTheSweepGoesOn) {
-  GpuBroadcast broadcast = five_gpus(options(4));
-  broadcast.step(0);
-  broadcast.lacks(1, {"a"});
-  broadcast.lacks(3, {});
-  ASSERT_THAT(broadcast.step(0), SizeIs(2));
+  GpuBroadcast broadcast = sending();
   broadcast.step(300);
   EXPECT_FALSE(broadcast.may_work(2));
   broadcast.step(320);  // (two files + connecting) x deadline + patience
@@ -173,11 +175,7 @@ TEST(GpuBroadcastTest, WhereNobodyEverAnswersTheSweepGoesOn) {
 }
 
 TEST(GpuBroadcastTest, ALostMemberCountsAsDone) {
-  GpuBroadcast broadcast = five_gpus(options(4));
-  broadcast.step(0);
-  broadcast.lacks(1, {"a"});
-  broadcast.lacks(3, {});
-  ASSERT_THAT(broadcast.step(0), SizeIs(2));
+  GpuBroadcast broadcast = sending();
   broadcast.lost(3);
   EXPECT_TRUE(broadcast.may_work(4));
   EXPECT_FALSE(broadcast.may_work(1));
