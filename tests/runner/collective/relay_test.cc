@@ -113,6 +113,7 @@ class Network {
     }
   }
   void kill(int rank) { dead_.insert(rank); }
+  void wake(int rank) { dead_.erase(rank); }
   // As the coordinator's heartbeats do.
   void kill_and_notice(int rank, double after) {
     kill(rank);
@@ -354,6 +355,20 @@ TEST(RelayTest, OfThePeersOfADeadOnesPlaceAnotherGetsTheFile) {
   EXPECT_TRUE(network.has(2)) << network.error(2);
   EXPECT_TRUE(network.has(3)) << network.error(3);
   EXPECT_EQ(network.results().at(2).bytes + network.results().at(3).bytes, 20000);
+}
+
+TEST(RelayTest, WhoWasLostWhileItReceivedAndIsBackGetsTheRestAtOnce) {
+  Network network(1);
+  network.want(1);
+  network.run(1000, [&] { return network.received_by(1) > 10000; });
+  network.kill(1);
+  network.lost(1);
+  network.run(5);
+  network.wake(1);
+  const double woken = network.now();
+  network.run(1000, [&] { return network.has(1); });
+  EXPECT_TRUE(network.has(1)) << network.error(1);
+  EXPECT_LT(network.now() - woken, 5);
 }
 
 TEST(RelayTest, ASourceThatDamagesPiecesIsLeftForAWholeCopy) {
