@@ -100,8 +100,8 @@ void Scheduler::on(const Heartbeat& event) {
   WorkerState& worker = workers_[event.worker];
   if (worker.alive) {
     heard(worker, event.worker);
-  } else if (!worker.banned) {
-    worker.may_come_since = now_;
+  } else if (!worker.banned && now_ < worker.deadline) {
+    worker.may_come_since = now_;  // not where it still is at a task that takes too long
   }
 }
 

@@ -249,11 +249,12 @@ class Scheduler {
     // Of one that is not alive and may come: when it was lost, or last heard of.
     double may_come_since = -std::numeric_limits<double>::infinity();
     double heard = 0;
-    double watched = 0;                                         // its entry in watch_
-    double deadline = std::numeric_limits<double>::infinity();  // of its task
-    TaskId task = 0;                                            // 0: idle
-    int stream = kNone, chunk = kNone;                          // loaded
-    int model = kNone;                                          // prepared last
+    double watched = 0;  // its entry in watch_
+    // Of its task, also of one that it was at when it was lost.
+    double deadline = std::numeric_limits<double>::infinity();
+    TaskId task = 0;                    // 0: idle
+    int stream = kNone, chunk = kNone;  // loaded
+    int model = kNone;                  // prepared last
     int strikes = 0;
     std::size_t max_group = std::numeric_limits<std::size_t>::max();  // what its memory holds
     bool on_probation = false;  // its child died: one job a tile until something succeeds

@@ -367,6 +367,30 @@ TEST(SchedulerTest, AWorkerThatWasLostIsWaitedForWhereTheOthersAreDroppedForGood
   EXPECT_TRUE(scheduler.finished());
 }
 
+TEST(SchedulerTest, WorkersThatAreHeardOfAreWaitedForBeforeTheyJoin) {
+  Scheduler scheduler(matrix(1, 1, 2, true), {.heartbeat_timeout_s = 60, .num_workers = 1});
+  for (int now = 0; now < 300; now += 50) {
+    scheduler.handle(Heartbeat{1}, now);
+    scheduler.handle(Tick{}, now + 45);
+    ASSERT_FALSE(scheduler.finished()) << now;
+  }
+  scheduler.handle(Tick{}, 310);
+  EXPECT_TRUE(scheduler.finished());
+}
+
+TEST(SchedulerTest, ALostWorkerThatIsHeardOfIsWaitedForNoLongerThanItsTaskMayTake) {
+  Scheduler scheduler(matrix(1, 1, 2, true), {.heartbeat_timeout_s = 60, .num_workers = 1});
+  ASSERT_EQ(only<AssignTile>(scheduler.handle(WorkerJoined{1}, 0)).size(), 1U);
+  scheduler.handle(Tick{}, 60);  // silent: lost
+  double now = 60;
+  for (; now < 1e6 && !scheduler.finished(); now += 10) {
+    scheduler.handle(Heartbeat{1}, now);
+    scheduler.handle(Tick{}, now);
+  }
+  EXPECT_GT(now, 150) << "it is there";
+  EXPECT_LT(now, 1e6) << "it does not come to an end";
+}
+
 TEST(SchedulerTest, AnIdleWorkerRepeatsTheSlowestTileAndTheFirstAnswerCounts) {
   Scheduler scheduler(matrix(1, 1, 1, true), {.repeat_slow_tiles = true});
   const auto slow = only<AssignTile>(scheduler.handle(WorkerJoined{1}, 0)).at(0);
