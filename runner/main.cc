@@ -19,6 +19,8 @@ namespace {
 
 using namespace squant::runner;
 
+constexpr std::chrono::seconds kTimeForRank0{10};
+
 // Wrong use is found by every rank alike and before MPI is up: rank 0 speaks for all. The others
 // end without an error, or mpirun would kill rank 0 before it has spoken.
 int end_early(int rank, int exit_code, const std::string& out, const std::string& err) {
@@ -28,11 +30,11 @@ int end_early(int rank, int exit_code, const std::string& out, const std::string
   return exit_code;
 }
 
-// What this machine lacks, and perhaps this one alone: rank 0, if it lacks that too, has said so
-// and mpirun is ending the others before they speak.
+// What this machine lacks, and perhaps this one alone: where rank 0 lacks it too, it says so, and
+// mpirun ends the others before they speak.
 int end_for_machine(int rank, const std::string& why) {
   if (rank != 0) {
-    std::this_thread::sleep_for(std::chrono::seconds(2));
+    std::this_thread::sleep_for(kTimeForRank0);
     std::fprintf(stderr, "squant-sweep: rank %d on %s: %s\n", rank, host_name().c_str(),
                  why.c_str());
     return kExitWrongUse;
