@@ -153,13 +153,13 @@ TEST_F(SnapshotTest, FollowsCommitsWhileItIsCopied) {
 
 TEST_F(SnapshotTest, HeartbeatAloneMakesNone) {
   const NetworkFileSystem network;
-  const auto store = open_writer(0);
-  begin(*store, job_of(10), 10);
-  ASSERT_TRUE(wait_until([&] { return has_snapshot() && images_in(snapshot_) == "100"; }));
-  std::this_thread::sleep_for(50ms);
+  {
+    const auto store = open_writer(0);
+    begin(*store, job_of(10), 10);
+  }
+  EXPECT_EQ(images_in(snapshot_), "100") << "its end waits for the last one";
   std::filesystem::remove(snapshot_);
-  store->heartbeat();
-  std::this_thread::sleep_for(50ms);
+  open_writer(0)->heartbeat();
   EXPECT_FALSE(has_snapshot());
 }
 
