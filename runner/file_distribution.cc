@@ -9,11 +9,7 @@
 namespace squant::runner {
 
 FileDistribution::FileDistribution(MpiCollective& mpi, GpuBroadcastOptions options, Send send)
-    : mpi_(mpi),
-      asked_(options.asked),
-      no_nccl_(options.no_nccl),
-      gpus_(std::move(options)),
-      send_(std::move(send)) {}
+    : mpi_(mpi), gpus_(std::move(options)), send_(std::move(send)) {}
 
 void FileDistribution::offer(const SharedFile& file, const std::string& what, double now) {
   tally_.name(file.sha256, what);
@@ -24,9 +20,7 @@ void FileDistribution::offer(const SharedFile& file, const std::string& what, do
 }
 
 void FileDistribution::joined(int worker, const Hello& hello) {
-  const MemberFacts facts{worker, hello.host, hello.device, hello.device_uuid};
-  workers_.push_back(facts);
-  gpus_.joined(facts);
+  gpus_.joined({worker, hello.host, hello.device, hello.device_uuid});
 }
 
 void FileDistribution::lost(int worker, double now) {
@@ -35,12 +29,7 @@ void FileDistribution::lost(int worker, double now) {
 }
 
 void FileDistribution::receive_frame(const Envelope& envelope, double now) {
-  if (!std::exchange(said_, true) && gpus_.story().empty()) {
-    spdlog::info("files are broadcast {}",
-                 asked_ == Broadcast::kNccl
-                     ? "over MPI: to workers that came after the broadcast over NCCL"
-                     : choose_collective(workers_, asked_, no_nccl_).why);
-  }
+  say_way();
   mpi_.receive(envelope, now);
 }
 
@@ -61,8 +50,14 @@ void FileDistribution::step(double now) {
   for (const Delivery& one : mpi_.step(now)) note(one, mpi_.name(), now);
   const std::vector<GpuBroadcast::Order> orders = gpus_.step(now);
   for (const GpuBroadcast::Order& order : orders) send_(order.worker, order.message);
-  if (!orders.empty() && std::holds_alternative<BroadcastTask>(orders.front().message))
-    spdlog::info("files are broadcast {}", gpus_.story());
+  if (!orders.empty() && std::holds_alternative<BroadcastTask>(orders.front().message)) say_way();
+}
+
+void FileDistribution::say_way() {
+  if (std::exchange(said_, true)) return;
+  const std::string& story = gpus_.story();
+  spdlog::info("files are broadcast {}",
+               story.empty() ? "over MPI: to workers that came after the others" : story);
 }
 
 void FileDistribution::note(const Delivery& delivery, const char* way, double now) {

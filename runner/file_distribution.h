@@ -39,15 +39,13 @@ class FileDistribution {
   std::vector<std::string> lines() const { return tally_.lines(); }
 
  private:
+  void say_way();
   void note(const Delivery& delivery, const char* way, double now);
 
   MpiCollective& mpi_;
-  const Broadcast asked_;
-  const std::string no_nccl_;
   GpuBroadcast gpus_;
   Send send_;
   BroadcastTally tally_;
-  std::vector<MemberFacts> workers_;
   bool said_ = false;  // which way is taken
 };
 

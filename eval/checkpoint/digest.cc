@@ -68,6 +68,10 @@ std::string sha256_hex(const void* data, std::size_t size) {
 }
 
 std::string sha256_file(const std::string& path) {
+  return sha256_file(path, [] {});
+}
+
+std::string sha256_file(const std::string& path, const std::function<void()>& progress) {
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rbe"),
                                                              &std::fclose);
   if (file == nullptr)
@@ -76,6 +80,7 @@ std::string sha256_file(const std::string& path) {
   std::vector<char> buffer(1 << 20);
   while (const std::size_t got = std::fread(buffer.data(), 1, buffer.size(), file.get())) {
     digest.update(buffer.data(), got);
+    progress();
   }
   if (std::ferror(file.get()) != 0)
     throw std::invalid_argument(path + ": cannot be read: " + std::strerror(errno));

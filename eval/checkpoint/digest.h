@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -11,6 +12,9 @@ namespace squant::eval {
 
 // SHA-1 of bytes in memory, lower-case hex: only to recognise published files that are known by it.
 std::string sha1_hex(std::span<const std::byte> bytes);
+
+// SHA-256 of a file as sha256_file (checkpoint.h). `progress` is called every MiB.
+std::string sha256_file(const std::string& path, const std::function<void()>& progress);
 
 // SHA-256 of bytes that come piece by piece.
 class Sha256 {

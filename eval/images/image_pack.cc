@@ -74,20 +74,6 @@ std::string draft_path(const std::string& folder) {
   return folder + "/images." + host.data() + '.' + std::to_string(::getpid()) + ".new";
 }
 
-// Says now and then that it goes on: a pack can be large.
-std::string sha256_of(const std::string& path, const std::function<void()>& progress) {
-  constexpr std::size_t kStep = std::size_t{64} << 20;
-  const MappedFile file(path);
-  Sha256 digest;
-  for (std::size_t begin = 0; begin < file.bytes().size(); begin += kStep) {
-    const std::span<const std::byte> step =
-        file.bytes().subspan(begin, std::min(kStep, file.bytes().size() - begin));
-    digest.update(step.data(), step.size());
-    progress();
-  }
-  return digest.hex();
-}
-
 const SafetensorsEntry& entry(const SafetensorsView& view, const std::string& name,
                               const std::string& dtype, std::size_t rank, const std::string& path) {
   const auto found = view.entries.find(name);
@@ -233,7 +219,7 @@ ImagePack pack_images(Dataset& dataset, std::int64_t count, const Shape& shape, 
     file.publish();
     pack.size_bytes = static_cast<std::int64_t>(file.size_bytes());
   }
-  pack.sha256 = sha256_of(draft, [&] {
+  pack.sha256 = sha256_file(draft, [&] {  // a pack can be large: it goes on
     if (progress) progress(count);
   });
   pack.path = folder + "/" + pack.sha256;

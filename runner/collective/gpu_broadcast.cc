@@ -72,6 +72,7 @@ std::vector<GpuBroadcast::Order> GpuBroadcast::gather(double now) {
   if (workers_.empty()) return {};
   const CollectiveChoice choice = choose_collective(workers(), options_.asked, options_.no_nccl);
   if (choice.way != Broadcast::kNccl || files_.empty()) {
+    if (choice.way != Broadcast::kNccl) story_ = choice.why;
     state_ = State::kOver;
     return {};
   }

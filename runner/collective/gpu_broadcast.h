@@ -52,7 +52,7 @@ class GpuBroadcast {
 
   // A worker gets no work before its host has what will be sent to it.
   bool may_work(int worker) const;
-  // Which way was chosen and why, for the log; empty: nothing is sent over NCCL.
+  // Which way was chosen and why, for the log; empty: NCCL, with nothing to send.
   const std::string& story() const { return story_; }
 
  private:
