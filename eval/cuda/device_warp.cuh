@@ -26,8 +26,10 @@ class DeviceWarp {
     f(static_cast<int>(threadIdx.x % 32));
   }
 
-  __device__ __forceinline__ void copy16(int, unsigned char* to, const unsigned char* from) const {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared_address(to)), "l"(from)
+  __device__ __forceinline__ void copy16(int, unsigned char* to, const unsigned char* from,
+                                         int bytes) const {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)),
+                 "l"(from), "r"(bytes)
                  : "memory");
   }
   __device__ __forceinline__ void copy4(int, unsigned char* to, const unsigned char* from) const {

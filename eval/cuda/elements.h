@@ -21,6 +21,8 @@ SQ_HOST_DEVICE T* tensor_at(const Memory& memory, std::int64_t offset) {
   return reinterpret_cast<T*>(memory.arena + offset);
 }
 
+SQ_HOST_DEVICE std::int32_t smaller(std::int32_t a, std::int32_t b) { return a < b ? a : b; }
+
 // The epilogue of one value; `element`: its index in the output tensors.
 SQ_HOST_DEVICE void finish(const Outputs& out, const Memory& memory, float y, std::uint32_t channel,
                            std::uint32_t element) {
@@ -161,15 +163,19 @@ SQ_HOST_DEVICE std::int64_t num_elements(const PixelConvOp& op) {
   return output_elements(op.shape);
 }
 
+// What an output position adds to its channels.
+SQ_HOST_DEVICE const float* pixel_shifts(const PixelConvOp& op, const Memory& memory,
+                                         const WindowPlace& at) {
+  const std::int32_t kind = table_at<std::int32_t>(memory, op.shift_of_row)[at.row];
+  return table_at<float>(memory, op.shifts) +
+         (static_cast<std::int64_t>(kind) * op.shape.out_w + at.column) * op.shape.out_c;
+}
+
 // `y`: the channels' sums, added up.
 SQ_HOST_DEVICE void finish_pixel_sum(const PixelConvOp& op, const Memory& memory, float y,
                                      const WindowPlace& at, std::uint32_t channel,
                                      std::uint32_t element) {
-  const std::int32_t kind = table_at<std::int32_t>(memory, op.shift_of_row)[at.row];
-  const float* shifts =
-      table_at<float>(memory, op.shifts) +
-      (static_cast<std::int64_t>(kind) * op.shape.out_w + at.column) * op.shape.out_c;
-  finish(op.out, memory, rounded_sum(y, shifts[channel]), channel, element);
+  finish(op.out, memory, rounded_sum(y, pixel_shifts(op, memory, at)[channel]), channel, element);
 }
 
 SQ_HOST_DEVICE void compute(const PixelConvOp& op, const Memory& memory, std::uint32_t index) {
@@ -261,8 +267,6 @@ SQ_HOST_DEVICE void compute_max(const PoolOp& op, const Memory& memory, std::uin
   });
   tensor_at<T>(memory, op.output)[index] = largest;
 }
-
-SQ_HOST_DEVICE std::int32_t smaller(std::int32_t a, std::int32_t b) { return a < b ? a : b; }
 
 SQ_HOST_DEVICE void compute_average(const PoolOp& op, const Memory& memory, std::uint32_t index) {
   const WindowShape& shape = op.shape;

@@ -9,7 +9,6 @@ namespace squant::eval::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kBlock = kWarps * kWarpLanes;
 
 template <class Op>
 __global__ void __launch_bounds__(kThreads)
@@ -19,24 +18,44 @@ __global__ void __launch_bounds__(kThreads)
   if (index < count) compute(op, memory, index);
 }
 
-template <bool kSigned, bool kInputSums>
-__global__ void __launch_bounds__(kBlock)
+// So many blocks at a time that one's copies and results pass while another multiplies.
+constexpr int kBlocksAtATime = 2;
+
+template <bool kSigned, bool kInputSums, bool kRegular, int kOutputWarps>
+__global__ void __launch_bounds__(TileShape<kOutputWarps>::kThreads,
+                                  2 * kBlocksAtATime / kOutputWarps)
     tiles(const __grid_constant__ ConvOp op, const __grid_constant__ Memory memory,
           std::int64_t n) {
-  __shared__ __align__(128) unsigned char shared[kSharedBytes];
+  __shared__ __align__(128) unsigned char shared[TileShape<kOutputWarps>::kSharedBytes];
   DeviceWarp warp;
-  ConvTile<DeviceWarp, kSigned, kInputSums>(op, memory, n, {blockIdx.x, blockIdx.y, blockIdx.z},
-                                            warp, shared)
+  ConvTile<DeviceWarp, kSigned, kInputSums, kRegular, kOutputWarps>(
+      op, memory, n, {blockIdx.x, blockIdx.y, blockIdx.z}, warp, shared)
       .run();
 }
 
 template <bool kInputSums>
-__global__ void __launch_bounds__(kBlock)
+__global__ void __launch_bounds__(TileShape<1>::kThreads, 3)
     pixel_tiles(const __grid_constant__ PixelConvOp op, const __grid_constant__ Memory memory,
                 std::int64_t n) {
-  __shared__ __align__(128) unsigned char shared[kSharedBytes];
+  __shared__ __align__(128) unsigned char shared[TileShape<1>::kSharedBytes];
   DeviceWarp warp;
   PixelTile<DeviceWarp, kInputSums>(op, memory, n, {blockIdx.x, blockIdx.y, 0}, warp, shared).run();
+}
+
+template <bool kSigned, bool kRegular, int kOutputWarps>
+void start_tiles(const ConvOp& op, const Memory& memory, std::int64_t n, cudaStream_t stream) {
+  const dim3 grid(position_tiles(op.shape, n), output_tiles<kOutputWarps>(op.group_rows),
+                  static_cast<unsigned>(op.groups));
+  constexpr int kThreads = TileShape<kOutputWarps>::kThreads;
+  op.weight_zero >= 0
+      ? tiles<kSigned, true, kRegular, kOutputWarps><<<grid, kThreads, 0, stream>>>(op, memory, n)
+      : tiles<kSigned, false, kRegular, kOutputWarps><<<grid, kThreads, 0, stream>>>(op, memory, n);
+}
+
+template <bool kRegular, int kOutputWarps>
+void start_tiles(const ConvOp& op, const Memory& memory, std::int64_t n, cudaStream_t stream) {
+  op.is_signed ? start_tiles<true, kRegular, kOutputWarps>(op, memory, n, stream)
+               : start_tiles<false, kRegular, kOutputWarps>(op, memory, n, stream);
 }
 
 }  // namespace
@@ -54,23 +73,22 @@ SQ_INSTANTIATE_LAUNCH_ELEMENTS
 
 cudaError_t launch_tiles(const ConvOp& op, const Memory& memory, std::int64_t n,
                          cudaStream_t stream) {
-  const dim3 grid(position_tiles(op.shape, n), output_tiles(op.group_rows),
-                  static_cast<unsigned>(op.groups));
-  if (op.is_signed) {
-    op.weight_zero >= 0 ? tiles<true, true><<<grid, kBlock, 0, stream>>>(op, memory, n)
-                        : tiles<true, false><<<grid, kBlock, 0, stream>>>(op, memory, n);
+  if (!is_regular(op)) {
+    start_tiles<false, 1>(op, memory, n, stream);
+  } else if (output_warps(op.group_rows) == 2) {
+    start_tiles<true, 2>(op, memory, n, stream);
   } else {
-    op.weight_zero >= 0 ? tiles<false, true><<<grid, kBlock, 0, stream>>>(op, memory, n)
-                        : tiles<false, false><<<grid, kBlock, 0, stream>>>(op, memory, n);
+    start_tiles<true, 1>(op, memory, n, stream);
   }
   return cudaGetLastError();
 }
 
 cudaError_t launch_tiles(const PixelConvOp& op, const Memory& memory, std::int64_t n,
                          cudaStream_t stream) {
-  const dim3 grid(position_tiles(op.shape, n), output_tiles(op.channel_rows));
-  op.weight_zero >= 0 ? pixel_tiles<true><<<grid, kBlock, 0, stream>>>(op, memory, n)
-                      : pixel_tiles<false><<<grid, kBlock, 0, stream>>>(op, memory, n);
+  const dim3 grid(position_tiles(op.shape, n), output_tiles<1>(op.channel_rows));
+  constexpr int kThreads = TileShape<1>::kThreads;
+  op.weight_zero >= 0 ? pixel_tiles<true><<<grid, kThreads, 0, stream>>>(op, memory, n)
+                      : pixel_tiles<false><<<grid, kThreads, 0, stream>>>(op, memory, n);
   return cudaGetLastError();
 }
 

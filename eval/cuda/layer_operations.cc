@@ -63,19 +63,19 @@ std::vector<std::int8_t> outputs_last(const SplitWeights& weights, std::int64_t 
   return result;
 }
 
-// [O, C, K] to [C, channel_rows, row_pitch], see PixelConvOp.
-std::vector<std::int8_t> channel_rows(const SplitWeights& weights, const IntConvProblem& problem,
-                                      const PixelConvOp& op) {
-  const std::int64_t channels = problem.input.channels;
-  const std::int64_t kernel = problem.window.kernel_h * problem.window.kernel_w;
-  std::vector<std::int8_t> rows(static_cast<std::size_t>(channels * op.channel_rows * op.row_pitch),
+// [O, C, kh, kw] to PixelConvOp::tile_weights.
+std::vector<std::int8_t> pixel_rows(const SplitWeights& weights, const PixelConvOp& op) {
+  const WindowShape& shape = op.shape;
+  std::vector<std::int8_t> rows(static_cast<std::size_t>(shape.in_c * op.channel_rows * kTileDepth),
                                 0);
-  for (std::int64_t o = 0; o < problem.output.channels; ++o) {
-    for (std::int64_t c = 0; c < channels; ++c) {
-      for (std::int64_t k = 0; k < kernel; ++k) {
-        rows[static_cast<std::size_t>((c * op.channel_rows + o) * op.row_pitch + k)] =
-            static_cast<std::int8_t>(
-                weights.values[static_cast<std::size_t>((o * channels + c) * kernel + k)]);
+  auto weight = weights.values.begin();
+  for (std::int32_t o = 0; o < shape.out_c; ++o) {
+    for (std::int32_t c = 0; c < shape.in_c; ++c) {
+      for (std::int32_t ky = 0; ky < shape.kernel_h; ++ky) {
+        for (std::int32_t kx = 0; kx < shape.kernel_w; ++kx) {
+          rows[static_cast<std::size_t>((c * op.channel_rows + o) * kTileDepth + ky * kPixelTaps +
+                                        kx)] = static_cast<std::int8_t>(*weight++);
+        }
       }
     }
   }
@@ -91,6 +91,11 @@ std::vector<std::int64_t> zero_constants(const SplitWeights& weights,
     constants.push_back(std::accumulate(begin, begin + row, std::int64_t{0}) * problem.format.zero);
   }
   return constants;
+}
+
+bool fits_pixel_tiles(const WindowShape& shape) {
+  return shape.kernel_h <= kPixelTaps && shape.kernel_w <= kPixelTaps &&
+         shape.in_c <= kMostPixelChannels;
 }
 
 DepthwiseOp depthwise_layer(const LayerSource& source, const SplitWeights& weights,
@@ -109,7 +114,8 @@ DepthwiseOp depthwise_layer(const LayerSource& source, const SplitWeights& weigh
 
 // Tiles read padding as stored zeros, which must stand for X = 0.
 bool fits_tiles(const ConvOp& op, const SplitWeights& weights, const IntConvProblem& problem) {
-  return !op.wide_sums && !(problem.format.zero != 0 && has_padding(problem)) &&
+  return op.shape.kernel_h <= kMostTaps && op.shape.kernel_w <= kMostTaps && !op.wide_sums &&
+         !(problem.format.zero != 0 && has_padding(problem)) &&
          sum_bound(weights.values, problem.output.channels, 1, stored_range(problem.format)) <
              kLimit32;
 }
@@ -162,9 +168,10 @@ Operation code_layer(const LayerSource& source, double input_scale, bool tensor_
   op.tap_pitch = narrow(round_up(problem.input.channels / problem.groups, kChunkBytes));
   op.row_pitch = narrow(
       round_up(problem.window.kernel_h * problem.window.kernel_w * op.tap_pitch, kTileDepth));
-  op.group_rows = narrow(round_up(problem.output.channels / problem.groups, kTileOutputs));
+  op.group_rows = narrow(round_up(problem.output.channels / problem.groups, kWarpOutputs));
   op.weights = tables.add(tile_rows(weights, problem, op));
   op.weight_zero = add_zero(weights, tables);
+  op.narrow = merged_below(weights, problem, range, kLimit32);
   op.tensor_cores = tensor_cores && fits_tiles(op, weights, problem);
   if (op.tensor_cores && op.zero != 0) {
     op.constant = tables.add(zero_constants(weights, problem));
@@ -215,10 +222,11 @@ Operation pixel_layer(const LayerSource& source, const ModelInfo& info, bool ten
   op.shifts = tables.add(shifts);
   op.shift_of_row = tables.add(
       std::vector<std::int32_t>(constants.shift_of_row.begin(), constants.shift_of_row.end()));
-  op.tensor_cores = tensor_cores;
-  op.row_pitch = narrow(round_up(problem.window.kernel_h * problem.window.kernel_w, kTileDepth));
-  op.channel_rows = narrow(round_up(problem.output.channels, kTileOutputs));
-  op.tile_weights = tables.add(channel_rows(weights, problem, op));
+  op.tensor_cores = tensor_cores && fits_pixel_tiles(op.shape);
+  if (op.tensor_cores) {
+    op.channel_rows = narrow(round_up(problem.output.channels, kWarpOutputs));
+    op.tile_weights = tables.add(pixel_rows(weights, op));
+  }
   op.out = source.out;
   return op;
 }

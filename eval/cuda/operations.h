@@ -64,6 +64,7 @@ struct ConvOp {
 
   bool tensor_cores = false;   // computed in tiles (conv_tile.h), not element by element
   std::int64_t constant = -1;  // int64 [O]: zero * sum of w, for tiles with zero != 0
+  bool narrow = false;         // no acc[o] needs more than 32 bits
   Outputs out;
 };
 
@@ -88,9 +89,9 @@ struct PixelConvOp {
   std::int64_t shift_of_row = -1;  // int32 [OH]
 
   bool tensor_cores = false;  // computed in tiles (pixel_tile.h)
-  // int8 [C, channel_rows, row_pitch]: a row is one output channel's taps; the rest is 0.
+  // int8 [C, channel_rows, 8, 8]: an output channel's taps [ky, kx]; the rest is 0.
   std::int64_t tile_weights = -1;
-  std::int32_t channel_rows = 0, row_pitch = 0;
+  std::int32_t channel_rows = 0;
   Outputs out;  // no affine step
 };
 

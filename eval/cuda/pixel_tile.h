@@ -1,10 +1,11 @@
-// The first layer on pixels on 8-bit tensor cores: the taps of one input channel after the other
-// are gathered, and each channel's sums are brought into float32 before the next channel follows
-// (docs/numerics.md, "The first layer"). C++17, see tile_product.h.
+// The first layer on pixels on 8-bit tensor cores: all windows of a tile are gathered at once,
+// apart by input channel, and each channel's sums are brought into float32 before the next channel
+// is multiplied (docs/numerics.md, "The first layer"). C++17, see tile_product.h.
 #pragma once
 
 #include <cstdint>
 
+#include "eval/cuda/quad_epilogue.h"
 #include "eval/cuda/window_tile.h"
 
 namespace squant::eval::cuda {
@@ -14,88 +15,91 @@ struct FragmentValues {
 };
 
 template <class Warp, bool kInputSums>
-class PixelTile : WindowTile<PixelConvOp, Warp, false, kInputSums> {
-  using Base = WindowTile<PixelConvOp, Warp, false, kInputSums>;
-  using Base::memory_, Base::op_, Base::product_, Base::tile_, Base::warp_, Base::windows_;
+class PixelTile : WindowTile<PixelConvOp, Warp, false, kInputSums, 1> {
+  using Base = WindowTile<PixelConvOp, Warp, false, kInputSums, 1>;
+  using Base::memory_, Base::num_positions_, Base::op_, Base::product_, Base::tile_, Base::warp_;
   using typename Base::Product;
+  template <class T>
+  using PerLane = typename Product::template PerLane<T>;
 
  public:
-  // tile.group is not used. shared: kSharedBytes of the block, aligned to 16.
+  // tile.group is not used. shared: Shape::kSharedBytes of the block, aligned to 16.
   SQ_TILE PixelTile(const PixelConvOp& op, const Memory& memory, std::int64_t n, TilePlace tile,
                     Warp& warp, unsigned char* shared)
-      : Base(op, memory, n, tile, warp, shared), channel_steps_(op.row_pitch / kTileDepth) {}
+      : Base(op, memory, n, tile, warp, shared) {}
 
   SQ_TILE void run() {
-    product_.run(
-        op_.shape.in_c * channel_steps_,
-        [&](int lane, int step, unsigned char* to_windows, unsigned char* to_weights) {
-          load(lane, step / channel_steps_, step % channel_steps_, to_windows, to_weights);
-        },
-        [&](int step) {
-          if ((step + 1) % channel_steps_ == 0) fold(step / channel_steps_);
-        });
-    finish_tile();
+    warp_.each([&](int lane) {
+      load_weights(lane);
+      load_windows(lane);
+    });
+    warp_.commit();
+    warp_.template wait<0>();
+    warp_.sync();
+    for (std::int32_t channel = 0; channel < op_.shape.in_c; ++channel) {
+      product_.multiply(channel);
+      fold(channel);
+    }
+    has_quads(op_.shape.out_c, op_.shape.out_c) ? finish_quads() : finish_elements();
   }
 
  private:
-  SQ_TILE void load(int lane, std::int32_t channel, int step, unsigned char* to_windows,
-                    unsigned char* to_weights) {
-    const int chunk = step * kRowChunks + product_.thread_of(lane) % kRowChunks;
-    load_windows(lane, channel, chunk, to_windows);
-    const unsigned char* const weights = table_at<unsigned char>(memory_, op_.tile_weights) +
-                                         (static_cast<std::int64_t>(channel) * op_.channel_rows +
-                                          static_cast<std::int64_t>(tile_.outputs) * kTileOutputs) *
-                                             op_.row_pitch;
-    product_.load_weights(lane, to_weights, weights, op_.row_pitch, chunk);
-  }
-
-  // A chunk is 16 taps.
-  SQ_TILE void load_windows(int lane, std::int32_t channel, int chunk, unsigned char* to) {
-    const int first_row = product_.thread_of(lane) / kRowChunks;
-    SQ_UNROLL
-    for (int word = 0; word < kChunkBytes; word += 4) {
-      std::uint32_t words[kThreadRows] = {};
-      SQ_UNROLL
-      for (int i = 0; i < 4; ++i) {
-        const int tap = chunk * kChunkBytes + word + i;
-        const int ky = tap / op_.shape.kernel_w;
-        gather(lane, channel, ky, tap - ky * op_.shape.kernel_w, 8 * i, words);
-      }
-      SQ_UNROLL
-      for (int row = 0; row < kThreadRows; ++row) {
-        *reinterpret_cast<std::uint32_t*>(
-            to + chunk_offset(first_row + row * kRowsApart, chunk % kRowChunks) + word) =
-            words[row];
-      }
+  SQ_TILE void load_weights(int lane) {
+    const std::int64_t row =
+        static_cast<std::int64_t>(tile_.outputs) * kWarpOutputs + product_.first_row_of(lane);
+    const unsigned char* from = table_at<unsigned char>(memory_, op_.tile_weights) +
+                                row * kTileDepth + product_.chunk_of(lane) * kChunkBytes;
+    for (std::int32_t channel = 0; channel < op_.shape.in_c; ++channel) {
+      product_.load_weights(lane, product_.weights_at(channel), from, kTileDepth);
+      from += static_cast<std::int64_t>(op_.channel_rows) * kTileDepth;
     }
   }
 
-  // One tap of each of the thread's windows, into bit `shift` of their words.
-  SQ_TILE void gather(int lane, std::int32_t channel, int ky, int kx, int shift,
-                      std::uint32_t (&words)[kThreadRows]) {
+  // A thread gathers one window.
+  SQ_TILE void load_windows(int lane) {
     const WindowShape& shape = op_.shape;
-    SQ_UNROLL
-    for (int row = 0; row < kThreadRows; ++row) {
-      const std::int32_t y = windows_[lane].y[row] + ky;
-      const std::int32_t x = windows_[lane].x[row] + kx;
-      if (ky < shape.kernel_h && is_inside(shape, y, x)) {
-        const std::int64_t from = windows_[lane].image[row] +
-                                  (static_cast<std::int64_t>(y) * shape.in_w + x) * shape.in_c +
-                                  channel;
-        words[row] |= static_cast<std::uint32_t>(memory_.pixels[from]) << shift;
+    const int row = product_.thread_of(lane);
+    const auto window = gathered_windows<1>(
+        shape, tile_.positions * kTilePositions + static_cast<std::uint32_t>(row), 0,
+        num_positions_);
+    std::uint32_t from = window.first[0];
+    const std::uint32_t columns = window.inside[0] >> kMostTaps;
+    for (std::int32_t ky = 0; ky < kPixelTaps; ++ky) {
+      const bool inside = ky < shape.kernel_h && (window.inside[0] >> ky & 1) != 0;
+      for (std::int32_t channel = 0; channel < shape.in_c; ++channel) {
+        *reinterpret_cast<TapRow*>(product_.windows_at(channel) + chunk_offset(row, ky / 2) +
+                                   ky % 2 * kPixelTaps) =
+            gather(from + static_cast<std::uint32_t>(channel), inside ? columns : 0);
       }
+      from += static_cast<std::uint32_t>(shape.in_w * shape.in_c);
     }
   }
 
-  // The channel's integer sums, brought to what the channels before have added up to.
+  struct alignas(kPixelTaps) TapRow {
+    std::uint32_t word[2];
+  };
+  // The taps of one channel in one row of the window, 0 for those that are not inside the image.
+  SQ_TILE TapRow gather(std::uint32_t from, std::uint32_t inside) const {
+    TapRow row{};
+    SQ_UNROLL
+    for (int tap = 0; tap < kPixelTaps; ++tap) {
+      if ((inside >> tap & 1) != 0) {
+        row.word[tap / 4] |= static_cast<std::uint32_t>(memory_.pixels[from]) << (tap % 4 * 8);
+      }
+      from += static_cast<std::uint32_t>(op_.shape.in_c);
+    }
+    return row;
+  }
+
+  // The channel's integer sums, brought to what the channels before have added up to. They fit 32
+  // bits: a channel has at most kTileDepth taps.
   SQ_TILE void fold(std::int32_t channel) {
     const float* const factors = table_at<float>(memory_, op_.factors) +
                                  static_cast<std::int64_t>(channel) * op_.shape.out_c;
     warp_.each([&](int lane) {
-      product_.for_each_sum(lane, [&](int m, int n, int i, int, int column) {
-        const std::int32_t output = this->output_of(column);
-        if (output >= op_.shape.out_c) return;
-        const std::int64_t acc =
+      product_.for_each_sum(lane, [&](int m, int n, int i, int column) {
+        const std::int32_t output = smaller(this->output_of(column), op_.shape.out_c - 1);
+        const std::int32_t acc =
             product_.sum(m, n, lane, i) + weight_zero(output) * product_.input_sum(m, lane, i);
         const float part = rounded_product(static_cast<float>(acc), factors[output]);
         float& y = values_[m][n][lane].r[i];
@@ -104,29 +108,66 @@ class PixelTile : WindowTile<PixelConvOp, Warp, false, kInputSums> {
     });
     product_.clear_sums();
   }
-
-  SQ_TILE std::int64_t weight_zero(std::int32_t output) const {
-    return kInputSums ? table_at<std::int64_t>(memory_, op_.weight_zero)[output] : 0;
+  SQ_TILE std::int32_t weight_zero(std::int32_t output) const {
+    return kInputSums
+               ? static_cast<std::int32_t>(table_at<std::int64_t>(memory_, op_.weight_zero)[output])
+               : 0;
   }
 
-  SQ_TILE void finish_tile() {
-    const std::uint32_t first = this->first_position();
-    product_.template for_each_in_rows<float>(
-        this->num_rows(), [&](int m, int n, int lane, int i) { return values_[m][n][lane].r[i]; },
-        [](int, int, int) { return 0.0F; },
-        [&](int row, int column, float y, float) {
-          const std::int32_t output = this->output_of(column);
-          if (output >= op_.shape.out_c) return;
-          const std::uint32_t position = first + static_cast<std::uint32_t>(row);
-          finish_pixel_sum(op_, memory_, y, place_window(op_.shape, position),
-                           static_cast<std::uint32_t>(output),
+  SQ_TILE void finish_quads() {
+    PerLane<QuadEpilogue> epilogue;
+    warp_.each([&](int lane) {
+      const std::int32_t output = this->output_of(Product::first_column(lane));
+      if (output < op_.shape.out_c) {
+        epilogue[lane] = QuadEpilogue(op_.out, memory_, static_cast<std::uint32_t>(output));
+      }
+    });
+    const auto pitch = static_cast<std::uint32_t>(op_.shape.out_c);
+    for_each_quads([&](int lane, int row, const Quads<float>& quads) {
+      const std::int32_t output = this->output_of(Product::first_column(lane));
+      const std::uint32_t position = this->position_of(row);
+      if (output >= op_.shape.out_c || position >= num_positions_) return;
+      float y[kQuadRows][4];
+      SQ_UNROLL
+      for (int j = 0; j < kQuadRows; ++j) add_shift(quads.value[j], position + 2 * j, output, y[j]);
+      epilogue[lane].finish(op_.out, memory_, y,
+                            {position * pitch + static_cast<std::uint32_t>(output), 2 * pitch,
+                             static_cast<int>((num_positions_ - position + 1) / 2)});
+    });
+  }
+  SQ_TILE void add_shift(const float (&value)[4], std::uint32_t position, std::int32_t output,
+                         float (&y)[4]) const {
+    const auto shift = *reinterpret_cast<const Float4*>(
+        pixel_shifts(op_, memory_, place_window(op_.shape, position)) + output);
+    SQ_UNROLL
+    for (int c = 0; c < 4; ++c) y[c] = rounded_sum(value[c], shift.value[c]);
+  }
+
+  SQ_TILE void finish_elements() {
+    for_each_quads([&](int lane, int row, const Quads<float>& quads) {
+      for (int j = 0; j < kQuadRows; ++j) {
+        const std::uint32_t position = this->position_of(row + 2 * j);
+        if (position >= num_positions_) return;
+        const WindowPlace at = place_window(op_.shape, position);
+        for (int c = 0; c < 4; ++c) {
+          const std::int32_t output = this->output_of(Product::first_column(lane) + c);
+          if (output >= op_.shape.out_c) continue;
+          finish_pixel_sum(op_, memory_, quads.value[j][c], at, static_cast<std::uint32_t>(output),
                            position * static_cast<std::uint32_t>(op_.shape.out_c) +
                                static_cast<std::uint32_t>(output));
-        });
+        }
+      }
+    });
   }
 
-  const std::int32_t channel_steps_;
-  typename Product::template PerLane<FragmentValues> values_[Product::kHeight][Product::kWidth];
+  template <class F>
+  SQ_TILE void for_each_quads(const F& f) {
+    product_.template for_each_quads<float>(
+        [&](int m, int n, int lane, int i) { return values_[m][n][lane].r[i]; },
+        [](int, int, int) { return 0.0F; }, f);
+  }
+
+  PerLane<FragmentValues> values_[Product::kHeight][Product::kWidth];
 };
 
 }  // namespace squant::eval::cuda

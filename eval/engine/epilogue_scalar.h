@@ -48,8 +48,12 @@ SQ_HOST_DEVICE float rounded_quotient(float a, float b) {
 }
 
 SQ_HOST_DEVICE float clamp_value(float y, float lo, float hi) {
+#if defined(__CUDA_ARCH__)
+  return fminf(fmaxf(y, lo), hi);  // one instruction each; lo and hi are no NaN, and never -0
+#else
   y = y > lo ? y : lo;
   return y < hi ? y : hi;
+#endif
 }
 
 SQ_HOST_DEVICE std::uint8_t quantize_value(float y, const Quantizer& q) {

@@ -1,6 +1,7 @@
 // The operations of a CUDA program, run on the host: element by element, or in tiles by host warps.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <barrier>
 #include <cstring>
@@ -42,10 +43,12 @@ class HostWarp {
     for (int lane = 0; lane < 32; ++lane) f(lane);
   }
 
-  void copy16(int, unsigned char* to, const unsigned char* from) {
-    open_.push_back({to, from, 16});
+  void copy16(int, unsigned char* to, const unsigned char* from, int bytes) {
+    open_.push_back({to, from, 16, bytes == 0});
   }
-  void copy4(int, unsigned char* to, const unsigned char* from) { open_.push_back({to, from, 4}); }
+  void copy4(int, unsigned char* to, const unsigned char* from) {
+    open_.push_back({to, from, 4, false});
+  }
   void commit() {
     groups_.push_back(std::move(open_));
     open_.clear();
@@ -59,7 +62,8 @@ class HostWarp {
             reinterpret_cast<std::uintptr_t>(copy.to) % copy.bytes != 0) {
           misaligned_ = true;
         }
-        std::memcpy(copy.to, copy.from, copy.bytes);
+        copy.is_zero ? std::memset(copy.to, 0, copy.bytes)
+                     : std::memcpy(copy.to, copy.from, copy.bytes);
       }
       groups_.erase(groups_.begin());
     }
@@ -114,6 +118,7 @@ class HostWarp {
     unsigned char* to;
     const unsigned char* from;
     std::size_t bytes;
+    bool is_zero;
   };
   template <bool kSigned>
   static int value_of(std::uint32_t word, int byte) {
@@ -128,14 +133,15 @@ class HostWarp {
   bool misaligned_ = false;
 };
 
-// Calls tile(warp, place, shared memory) for every tile, the four warps of a block in four threads.
-// Returns whether all copies were aligned.
-template <class Tile>
+// Calls tile(warp, place, shared memory) for every tile, the warps of a block in threads. Returns
+// whether all copies were aligned.
+template <int kOutputWarps, class Tile>
 bool run_blocks(std::uint32_t positions, std::uint32_t outputs, std::uint32_t groups,
                 const Tile& tile) {
-  HostBlock block(kWarps);
-  AlignedBuffer shared(kSharedBytes);
-  std::array<bool, kWarps> aligned{};
+  using Shape = TileShape<kOutputWarps>;
+  HostBlock block(Shape::kWarps);
+  AlignedBuffer shared(Shape::kSharedBytes);
+  std::array<bool, Shape::kWarps> aligned{};
   const auto work = [&](int index) {
     HostWarp warp(block, index);
     TilePlace place{};
@@ -150,37 +156,46 @@ bool run_blocks(std::uint32_t positions, std::uint32_t outputs, std::uint32_t gr
     aligned[static_cast<std::size_t>(index)] = !warp.misaligned();
   };
   std::vector<std::thread> threads;
-  for (int index = 0; index < kWarps; ++index) threads.emplace_back(work, index);
+  for (int index = 0; index < Shape::kWarps; ++index) threads.emplace_back(work, index);
   for (std::thread& thread : threads) thread.join();
-  return aligned == std::array<bool, kWarps>{true, true, true, true};
+  return std::all_of(aligned.begin(), aligned.end(), [](bool is_aligned) { return is_aligned; });
 }
 
-template <bool kSigned, bool kInputSums>
+template <bool kSigned, bool kInputSums, bool kRegular, int kOutputWarps>
 bool run_tiles_as(const ConvOp& op, const Memory& memory, std::int64_t n) {
-  return run_blocks(
-      position_tiles(op.shape, n), output_tiles(op.group_rows),
+  return run_blocks<kOutputWarps>(
+      position_tiles(op.shape, n), output_tiles<kOutputWarps>(op.group_rows),
       static_cast<std::uint32_t>(op.groups),
       [&](HostWarp& warp, const TilePlace& place, unsigned char* shared) {
-        ConvTile<HostWarp, kSigned, kInputSums>(op, memory, n, place, warp, shared).run();
+        ConvTile<HostWarp, kSigned, kInputSums, kRegular, kOutputWarps>(op, memory, n, place, warp,
+                                                                        shared)
+            .run();
       });
 }
 
-inline bool run_tiles(const ConvOp& op, const Memory& memory, std::int64_t n) {
+template <bool kRegular, int kOutputWarps>
+bool run_tiles_of(const ConvOp& op, const Memory& memory, std::int64_t n) {
   const bool sums = op.weight_zero >= 0;
   if (op.is_signed) {
-    return sums ? run_tiles_as<true, true>(op, memory, n)
-                : run_tiles_as<true, false>(op, memory, n);
+    return sums ? run_tiles_as<true, true, kRegular, kOutputWarps>(op, memory, n)
+                : run_tiles_as<true, false, kRegular, kOutputWarps>(op, memory, n);
   }
-  return sums ? run_tiles_as<false, true>(op, memory, n)
-              : run_tiles_as<false, false>(op, memory, n);
+  return sums ? run_tiles_as<false, true, kRegular, kOutputWarps>(op, memory, n)
+              : run_tiles_as<false, false, kRegular, kOutputWarps>(op, memory, n);
+}
+
+inline bool run_tiles(const ConvOp& op, const Memory& memory, std::int64_t n) {
+  if (!is_regular(op)) return run_tiles_of<false, 1>(op, memory, n);
+  return output_warps(op.group_rows) == 2 ? run_tiles_of<true, 2>(op, memory, n)
+                                          : run_tiles_of<true, 1>(op, memory, n);
 }
 
 template <bool kInputSums>
 bool run_tiles_as(const PixelConvOp& op, const Memory& memory, std::int64_t n) {
-  return run_blocks(position_tiles(op.shape, n), output_tiles(op.channel_rows), 1,
-                    [&](HostWarp& warp, const TilePlace& place, unsigned char* shared) {
-                      PixelTile<HostWarp, kInputSums>(op, memory, n, place, warp, shared).run();
-                    });
+  return run_blocks<1>(position_tiles(op.shape, n), output_tiles<1>(op.channel_rows), 1,
+                       [&](HostWarp& warp, const TilePlace& place, unsigned char* shared) {
+                         PixelTile<HostWarp, kInputSums>(op, memory, n, place, warp, shared).run();
+                       });
 }
 
 inline bool run_tiles(const PixelConvOp& op, const Memory& memory, std::int64_t n) {
