@@ -2,11 +2,13 @@
 // what host tests run in a loop. Each is the definition that faster kernels are compared with.
 //
 // num_elements(op): of one image. compute(op, memory, index): element `index` of the batch, below
-// n * num_elements(op) < 2^31. C++17, host and device.
+// n * num_elements(op) < 2^31. compute<4>(op, memory, index), where can_take_four(op): the elements
+// 4 index to 4 index + 3, four neighbouring channels. C++17, host and device.
 #pragma once
 
 #include <cfloat>
 #include <cstdint>
+#include <utility>
 
 #include "eval/cuda/operations.h"
 
@@ -23,32 +25,63 @@ SQ_HOST_DEVICE T* tensor_at(const Memory& memory, std::int64_t offset) {
 
 SQ_HOST_DEVICE std::int32_t smaller(std::int32_t a, std::int32_t b) { return a < b ? a : b; }
 
-// The epilogue of one value; `element`: its index in the output tensors.
-SQ_HOST_DEVICE void finish(const Outputs& out, const Memory& memory, float y, std::uint32_t channel,
-                           std::uint32_t element) {
-  if (out.multiplier >= 0) {
-    y = rounded_product(y, table_at<float>(memory, out.multiplier)[channel]);
-    y = rounded_sum(y, table_at<float>(memory, out.addend)[channel]);
-  }
-  y = clamp_value(y, out.before_add.lo, out.before_add.hi);
-  if (out.residual >= 0) {
-    y = rounded_sum(y, tensor_at<float>(memory, out.residual)[element]);
-    y = clamp_value(y, out.after_add.lo, out.after_add.hi);
-  }
-  if (out.values >= 0) tensor_at<float>(memory, out.values)[element] = y;
-  const CodeOutput* codes = table_at<CodeOutput>(memory, out.codes);
-  for (std::int32_t i = 0; i < out.num_codes; ++i) {
-    tensor_at<std::uint8_t>(memory, codes[i].tensor)[element] =
-        quantize_value(y, codes[i].quantizer);
-  }
+// Neighbouring values in memory, read and written at once.
+template <class T, int kWidth>
+struct alignas(sizeof(T) * kWidth) Lanes {
+  T value[kWidth];
+};
+template <int kWidth, class T>
+SQ_HOST_DEVICE Lanes<T, kWidth> lanes_at(const T* from) {
+  return *reinterpret_cast<const Lanes<T, kWidth>*>(from);
+}
+template <class T, int kWidth>
+SQ_HOST_DEVICE void put_lanes(T* to, const Lanes<T, kWidth>& lanes) {
+  *reinterpret_cast<Lanes<T, kWidth>*>(to) = lanes;
 }
 
-// The epilogue of an integer sum: `acc` of the stored weights, `sum` of X.
+// The epilogue of the values of neighbouring channels; `channel` and `element`, its index in the
+// output tensors, are the first one's.
+template <int kWidth>
+SQ_HOST_DEVICE void finish_lanes(const Outputs& out, const Memory& memory, Lanes<float, kWidth> y,
+                                 std::uint32_t channel, std::uint32_t element) {
+  if (out.multiplier >= 0) {
+    const auto multiplier = lanes_at<kWidth>(table_at<float>(memory, out.multiplier) + channel);
+    const auto addend = lanes_at<kWidth>(table_at<float>(memory, out.addend) + channel);
+    for (int i = 0; i < kWidth; ++i) {
+      y.value[i] = rounded_sum(rounded_product(y.value[i], multiplier.value[i]), addend.value[i]);
+    }
+  }
+  for (float& value : y.value) value = clamp_value(value, out.before_add.lo, out.before_add.hi);
+  if (out.residual >= 0) {
+    const auto residual = lanes_at<kWidth>(tensor_at<float>(memory, out.residual) + element);
+    for (int i = 0; i < kWidth; ++i) {
+      y.value[i] = clamp_value(rounded_sum(y.value[i], residual.value[i]), out.after_add.lo,
+                               out.after_add.hi);
+    }
+  }
+  if (out.values >= 0) put_lanes(tensor_at<float>(memory, out.values) + element, y);
+  const CodeOutput* codes = table_at<CodeOutput>(memory, out.codes);
+  for (std::int32_t i = 0; i < out.num_codes; ++i) {
+    Lanes<std::uint8_t, kWidth> code{};
+    for (int j = 0; j < kWidth; ++j) code.value[j] = quantize_value(y.value[j], codes[i].quantizer);
+    put_lanes(tensor_at<std::uint8_t>(memory, codes[i].tensor) + element, code);
+  }
+}
+SQ_HOST_DEVICE void finish(const Outputs& out, const Memory& memory, float y, std::uint32_t channel,
+                           std::uint32_t element) {
+  finish_lanes<1>(out, memory, {{y}}, channel, element);
+}
+
+// A layer's integer result, rounded once: `acc` of the stored weights, `sum` of X.
+SQ_HOST_DEVICE float sum_value(std::int64_t weight_zero, const Memory& memory, std::int64_t acc,
+                               std::int64_t sum, std::uint32_t channel) {
+  if (weight_zero >= 0) acc += table_at<std::int64_t>(memory, weight_zero)[channel] * sum;
+  return static_cast<float>(acc);
+}
 SQ_HOST_DEVICE void finish_sum(const Outputs& out, std::int64_t weight_zero, const Memory& memory,
                                std::int64_t acc, std::int64_t sum, std::uint32_t channel,
                                std::uint32_t element) {
-  if (weight_zero >= 0) acc += table_at<std::int64_t>(memory, weight_zero)[channel] * sum;
-  finish(out, memory, static_cast<float>(acc), channel, element);
+  finish(out, memory, sum_value(weight_zero, memory, acc, sum, channel), channel, element);
 }
 
 // Where an output position's window starts, padding included.
@@ -136,27 +169,39 @@ SQ_HOST_DEVICE std::int64_t num_elements(const DepthwiseOp& op) {
   return output_elements(op.shape);
 }
 
-template <class Stored>
+SQ_HOST_DEVICE bool can_take_four(const DepthwiseOp& op) { return op.shape.in_c % 4 == 0; }
+
+template <class Stored, int kWidth>
 SQ_HOST_DEVICE void compute_depthwise(const DepthwiseOp& op, const Memory& memory,
                                       std::uint32_t index) {
-  const auto channels = static_cast<std::uint32_t>(op.shape.in_c);
-  const std::uint32_t channel = index % channels;
+  const std::uint32_t channels = static_cast<std::uint32_t>(op.shape.in_c) / kWidth;
+  const std::uint32_t channel = index % channels * kWidth;
   const WindowPlace at = place_window(op.shape, index / channels);
   const Stored* image = tensor_at<Stored>(memory, op.input) +
                         static_cast<std::int64_t>(at.image) * image_elements(op.shape) + channel;
   const std::int8_t* weights = table_at<std::int8_t>(memory, op.weights) + channel;
-  std::int32_t acc = 0;
-  std::int32_t sum = 0;
+  Lanes<std::int32_t, kWidth> acc{};
+  Lanes<std::int32_t, kWidth> sum{};
   for_each_tap(op.shape, at, [&](std::int32_t tap, std::int32_t position) {
-    const std::int32_t value = image[static_cast<std::int64_t>(position) * op.shape.in_c] + op.zero;
-    acc += weights[tap * op.shape.in_c] * value;
-    sum += value;
+    const auto x = lanes_at<kWidth>(image + static_cast<std::int64_t>(position) * op.shape.in_c);
+    const auto w = lanes_at<kWidth>(weights + tap * op.shape.in_c);
+    for (int i = 0; i < kWidth; ++i) {
+      const std::int32_t value = x.value[i] + op.zero;
+      acc.value[i] += w.value[i] * value;
+      sum.value[i] += value;
+    }
   });
-  finish_sum(op.out, op.weight_zero, memory, acc, sum, channel, index);
+  Lanes<float, kWidth> y{};
+  for (int i = 0; i < kWidth; ++i) {
+    y.value[i] = sum_value(op.weight_zero, memory, acc.value[i], sum.value[i],
+                           channel + static_cast<std::uint32_t>(i));
+  }
+  finish_lanes<kWidth>(op.out, memory, y, channel, index * kWidth);
 }
+template <int kWidth = 1>
 SQ_HOST_DEVICE void compute(const DepthwiseOp& op, const Memory& memory, std::uint32_t index) {
-  op.is_signed ? compute_depthwise<std::int8_t>(op, memory, index)
-               : compute_depthwise<std::uint8_t>(op, memory, index);
+  op.is_signed ? compute_depthwise<std::int8_t, kWidth>(op, memory, index)
+               : compute_depthwise<std::uint8_t, kWidth>(op, memory, index);
 }
 
 SQ_HOST_DEVICE std::int64_t num_elements(const PixelConvOp& op) {
@@ -243,80 +288,109 @@ SQ_HOST_DEVICE void compute(const FloatConvOp& op, const Memory& memory, std::ui
 // ---- Between layers ----
 
 SQ_HOST_DEVICE std::int64_t num_elements(const ElementwiseOp& op) { return op.elements; }
+SQ_HOST_DEVICE bool can_take_four(const ElementwiseOp& op) { return op.channels % 4 == 0; }
+template <int kWidth = 1>
 SQ_HOST_DEVICE void compute(const ElementwiseOp& op, const Memory& memory, std::uint32_t index) {
-  finish(op.out, memory, tensor_at<float>(memory, op.input)[index],
-         index % static_cast<std::uint32_t>(op.channels), index);
+  const std::uint32_t element = index * kWidth;
+  finish_lanes<kWidth>(op.out, memory,
+                       lanes_at<kWidth>(tensor_at<float>(memory, op.input) + element),
+                       element % static_cast<std::uint32_t>(op.channels), element);
 }
 
 SQ_HOST_DEVICE std::int64_t num_elements(const PoolOp& op) { return output_elements(op.shape); }
+SQ_HOST_DEVICE bool can_take_four(const PoolOp& op) { return op.shape.in_c % 4 == 0; }
 
-template <class T>
+// A pool's window of neighbouring channels.
+template <class T, int kWidth>
+struct PoolWindow {
+  SQ_HOST_DEVICE PoolWindow(const PoolOp& op, const Memory& memory, std::uint32_t index) {
+    const std::uint32_t channels = static_cast<std::uint32_t>(op.shape.in_c) / kWidth;
+    at = place_window(op.shape, index / channels);
+    image = tensor_at<T>(memory, op.input) +
+            static_cast<std::int64_t>(at.image) * image_elements(op.shape) +
+            index % channels * kWidth;
+  }
+  // Calls tap(the channels' values) for each tap inside the image.
+  template <class Tap>
+  SQ_HOST_DEVICE void for_each(const WindowShape& shape, const Tap& tap) const {
+    for_each_tap(shape, at, [&](std::int32_t, std::int32_t position) {
+      tap(lanes_at<kWidth>(image + static_cast<std::int64_t>(position) * shape.in_c));
+    });
+  }
+  WindowPlace at;
+  const T* image;
+};
+
+template <class T, int kWidth>
 SQ_HOST_DEVICE void compute_max(const PoolOp& op, const Memory& memory, std::uint32_t index,
                                 T lowest) {
-  const auto channels = static_cast<std::uint32_t>(op.shape.in_c);
-  const WindowPlace at = place_window(op.shape, index / channels);
-  const T* image = tensor_at<T>(memory, op.input) +
-                   static_cast<std::int64_t>(at.image) * image_elements(op.shape) +
-                   index % channels;
   bool first = true;
-  T largest = lowest;  // of a window of nothing but padding
-  for_each_tap(op.shape, at, [&](std::int32_t, std::int32_t position) {
-    const T x = image[static_cast<std::int64_t>(position) * op.shape.in_c];
-    largest = first || x > largest ? x : largest;
+  Lanes<T, kWidth> largest;
+  for (T& value : largest.value) value = lowest;  // of a window of nothing but padding
+  PoolWindow<T, kWidth>(op, memory, index).for_each(op.shape, [&](const Lanes<T, kWidth>& x) {
+    for (int i = 0; i < kWidth; ++i) {
+      largest.value[i] = first || x.value[i] > largest.value[i] ? x.value[i] : largest.value[i];
+    }
     first = false;
   });
-  tensor_at<T>(memory, op.output)[index] = largest;
+  put_lanes(tensor_at<T>(memory, op.output) + index * kWidth, largest);
 }
 
+template <int kWidth>
 SQ_HOST_DEVICE void compute_average(const PoolOp& op, const Memory& memory, std::uint32_t index) {
   const WindowShape& shape = op.shape;
-  const auto channels = static_cast<std::uint32_t>(shape.in_c);
-  const WindowPlace at = place_window(shape, index / channels);
-  const float* image = tensor_at<float>(memory, op.input) +
-                       static_cast<std::int64_t>(at.image) * image_elements(shape) +
-                       index % channels;
-  float sum = 0;
+  const PoolWindow<float, kWidth> window(op, memory, index);
+  Lanes<float, kWidth> sum{};
   std::int32_t taps = 0;
-  for_each_tap(shape, at, [&](std::int32_t, std::int32_t position) {
-    sum = rounded_sum(sum, image[static_cast<std::int64_t>(position) * shape.in_c]);
+  window.for_each(shape, [&](const Lanes<float, kWidth>& x) {
+    for (int i = 0; i < kWidth; ++i) sum.value[i] = rounded_sum(sum.value[i], x.value[i]);
     ++taps;
   });
   if (op.count_include_pad) {
+    const WindowPlace& at = window.at;
     taps = (smaller(at.y + shape.kernel_h, shape.in_h + shape.pad_bottom) - at.y) *
            (smaller(at.x + shape.kernel_w, shape.in_w + shape.pad_right) - at.x);
   }
-  tensor_at<float>(memory, op.output)[index] = rounded_quotient(sum, static_cast<float>(taps));
+  for (float& value : sum.value) value = rounded_quotient(value, static_cast<float>(taps));
+  put_lanes(tensor_at<float>(memory, op.output) + index * kWidth, sum);
 }
 
+template <int kWidth = 1>
 SQ_HOST_DEVICE void compute(const PoolOp& op, const Memory& memory, std::uint32_t index) {
   switch (op.kind) {
     case PoolKind::kMaxFloat:
-      compute_max<float>(op, memory, index, -FLT_MAX);
+      compute_max<float, kWidth>(op, memory, index, -FLT_MAX);
       return;
     case PoolKind::kMaxUint8:
-      compute_max<std::uint8_t>(op, memory, index, 0);
+      compute_max<std::uint8_t, kWidth>(op, memory, index, 0);
       return;
     case PoolKind::kMaxInt8:
-      compute_max<std::int8_t>(op, memory, index, -128);
+      compute_max<std::int8_t, kWidth>(op, memory, index, -128);
       return;
     case PoolKind::kAverage:
-      compute_average(op, memory, index);
+      compute_average<kWidth>(op, memory, index);
       return;
   }
 }
 
 SQ_HOST_DEVICE std::int64_t num_elements(const GlobalAverageOp& op) { return op.channels; }
+SQ_HOST_DEVICE bool can_take_four(const GlobalAverageOp& op) { return op.channels % 4 == 0; }
+template <int kWidth = 1>
 SQ_HOST_DEVICE void compute(const GlobalAverageOp& op, const Memory& memory, std::uint32_t index) {
-  const auto channels = static_cast<std::uint32_t>(op.channels);
+  const std::uint32_t channels = static_cast<std::uint32_t>(op.channels) / kWidth;
   const std::uint32_t image = index / channels;
   const float* x = tensor_at<float>(memory, op.input) +
-                   static_cast<std::int64_t>(image) * op.positions * op.channels + index % channels;
-  float sum = 0;
+                   static_cast<std::int64_t>(image) * op.positions * op.channels +
+                   index % channels * kWidth;
+  Lanes<float, kWidth> sum{};
   for (std::int32_t p = 0; p < op.positions; ++p) {
-    sum = rounded_sum(sum, x[static_cast<std::int64_t>(p) * op.channels]);
+    const auto value = lanes_at<kWidth>(x + static_cast<std::int64_t>(p) * op.channels);
+    for (int i = 0; i < kWidth; ++i) sum.value[i] = rounded_sum(sum.value[i], value.value[i]);
   }
-  tensor_at<float>(memory, op.output)[index] =
-      rounded_quotient(sum, static_cast<float>(op.positions));
+  for (float& value : sum.value) {
+    value = rounded_quotient(value, static_cast<float>(op.positions));
+  }
+  put_lanes(tensor_at<float>(memory, op.output) + index * kWidth, sum);
 }
 
 struct alignas(16) Word16 {
@@ -379,5 +453,11 @@ SQ_HOST_DEVICE void compute(const ChannelsLastOp& op, const Memory& memory, std:
   tensor_at<float>(memory, op.output)[index] =
       memory.input[plane * positions + (pixel - image * positions)];
 }
+
+// Whether there is compute<4>() for an operation.
+template <class Op, class = void>
+inline constexpr bool kComesInFours = false;
+template <class Op>
+inline constexpr bool kComesInFours<Op, decltype(void(can_take_four(std::declval<Op>())))> = true;
 
 }  // namespace squant::eval::cuda

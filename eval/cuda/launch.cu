@@ -18,6 +18,14 @@ __global__ void __launch_bounds__(kThreads)
   if (index < count) compute(op, memory, index);
 }
 
+template <class Op>
+__global__ void __launch_bounds__(kThreads)
+    fours(const __grid_constant__ Op op, const __grid_constant__ Memory memory,
+          std::uint32_t count) {
+  const std::uint32_t index = blockIdx.x * kThreads + threadIdx.x;
+  if (index < count) compute<4>(op, memory, index);
+}
+
 // So many blocks at a time that one's copies and results pass while another multiplies.
 constexpr int kBlocksAtATime = 2;
 
@@ -64,8 +72,17 @@ template <class Op>
 cudaError_t launch_elements(const Op& op, const Memory& memory, std::int64_t n,
                             cudaStream_t stream) {
   const std::int64_t count = n * num_elements(op);
-  const auto blocks = static_cast<unsigned>((count + kThreads - 1) / kThreads);
-  elements<<<blocks, kThreads, 0, stream>>>(op, memory, static_cast<std::uint32_t>(count));
+  const auto blocks = [](std::int64_t threads) {
+    return static_cast<unsigned>((threads + kThreads - 1) / kThreads);
+  };
+  if constexpr (kComesInFours<Op>) {
+    if (can_take_four(op)) {
+      fours<<<blocks(count / 4), kThreads, 0, stream>>>(op, memory,
+                                                        static_cast<std::uint32_t>(count / 4));
+      return cudaGetLastError();
+    }
+  }
+  elements<<<blocks(count), kThreads, 0, stream>>>(op, memory, static_cast<std::uint32_t>(count));
   return cudaGetLastError();
 }
 

@@ -137,8 +137,8 @@ class PixelTile : WindowTile<PixelConvOp, Warp, false, kInputSums, 1> {
   }
   SQ_TILE void add_shift(const float (&value)[4], std::uint32_t position, std::int32_t output,
                          float (&y)[4]) const {
-    const auto shift = *reinterpret_cast<const Float4*>(
-        pixel_shifts(op_, memory_, place_window(op_.shape, position)) + output);
+    const auto shift =
+        lanes_at<4>(pixel_shifts(op_, memory_, place_window(op_.shape, position)) + output);
     SQ_UNROLL
     for (int c = 0; c < 4; ++c) y[c] = rounded_sum(value[c], shift.value[c]);
   }

@@ -9,9 +9,7 @@
 
 namespace squant::eval::cuda {
 
-struct alignas(16) Float4 {
-  float value[4];
-};
+using Float4 = Lanes<float, 4>;
 
 // Whether tensors of this many channels have quads: aligned, and whole in every group.
 SQ_HOST_DEVICE bool has_quads(std::int32_t channels, std::int32_t group_channels) {
@@ -32,9 +30,8 @@ class QuadEpilogue {
   QuadEpilogue() = default;
   SQ_TILE QuadEpilogue(const Outputs& out, const Memory& memory, std::uint32_t channel) {
     if (out.multiplier < 0) return;
-    multiplier_ =
-        *reinterpret_cast<const Float4*>(table_at<float>(memory, out.multiplier) + channel);
-    addend_ = *reinterpret_cast<const Float4*>(table_at<float>(memory, out.addend) + channel);
+    multiplier_ = lanes_at<4>(table_at<float>(memory, out.multiplier) + channel);
+    addend_ = lanes_at<4>(table_at<float>(memory, out.addend) + channel);
   }
 
   SQ_TILE void finish(const Outputs& out, const Memory& memory, float (&y)[kQuadRows][4],
@@ -69,8 +66,7 @@ class QuadEpilogue {
     SQ_UNROLL
     for (int j = 0; j < kQuadRows; ++j) {
       if (j < place.num_rows) {
-        residual[j] =
-            *reinterpret_cast<const Float4*>(tensor + place.element + j * place.row_pitch);
+        residual[j] = lanes_at<4>(tensor + place.element + j * place.row_pitch);
       }
     }
   }
@@ -79,8 +75,8 @@ class QuadEpilogue {
     SQ_UNROLL
     for (int j = 0; j < kQuadRows; ++j) {
       if (j < place.num_rows) {
-        *reinterpret_cast<Float4*>(tensor + place.element +
-                                   j * place.row_pitch) = {{y[j][0], y[j][1], y[j][2], y[j][3]}};
+        put_lanes(tensor + place.element + j * place.row_pitch,
+                  Float4{{y[j][0], y[j][1], y[j][2], y[j][3]}});
       }
     }
   }

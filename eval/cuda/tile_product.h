@@ -219,15 +219,6 @@ class TileProduct {
   static constexpr int kWarpValues = 16 * (kValuePitch + 1);
   static_assert(Shape::kWarps * kWarpValues * 4 <= Shape::kSharedBytes);
 
-  template <class T>
-  struct alignas(8) Two {
-    T value[2];
-  };
-  template <class T>
-  struct alignas(16) Four {
-    T value[4];
-  };
-
   template <class T, class Value, class RowValue>
   SQ_TILE static void put(int lane, int m, T* values, T* row_values, const Value& value,
                           const RowValue& row_value) {
@@ -236,8 +227,8 @@ class TileProduct {
       const int row = (lane >> 2) + 4 * i;
       SQ_UNROLL
       for (int n = 0; n < kWidth; ++n) {
-        *reinterpret_cast<Two<T>*>(values + row * kValuePitch + 8 * n + 2 * (lane & 3)) = {
-            {value(m, n, lane, i), value(m, n, lane, i + 1)}};
+        put_lanes(values + row * kValuePitch + 8 * n + 2 * (lane & 3),
+                  Lanes<T, 2>{{value(m, n, lane, i), value(m, n, lane, i + 1)}});
       }
       // The same in every column: the first one's is taken.
       if ((lane & 3) == 0) row_values[row] = row_value(m, lane, i);
@@ -249,8 +240,7 @@ class TileProduct {
     Quads<T> quads;
     SQ_UNROLL
     for (int j = 0; j < kQuadRows; ++j) {
-      const auto four = *reinterpret_cast<const Four<T>*>(values + (row + 2 * j) * kValuePitch +
-                                                          first_column(lane));
+      const auto four = lanes_at<4>(values + (row + 2 * j) * kValuePitch + first_column(lane));
       SQ_UNROLL
       for (int c = 0; c < 4; ++c) quads.value[j][c] = four.value[c];
       quads.row_value[j] = row_values[row + 2 * j];

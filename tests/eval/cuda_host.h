@@ -203,9 +203,19 @@ inline bool run_tiles(const PixelConvOp& op, const Memory& memory, std::int64_t 
                              : run_tiles_as<false>(op, memory, n);
 }
 
+// in_fours: as a GPU does, where the operation comes in fours.
 template <class Op>
-void run_elements(const Op& op, const Memory& memory, std::int64_t n) {
+void run_elements(const Op& op, const Memory& memory, std::int64_t n, bool in_fours = true) {
   const std::int64_t count = n * num_elements(op);
+  if constexpr (kComesInFours<Op>) {
+    if (in_fours && can_take_four(op)) {
+#pragma omp parallel for schedule(static)
+      for (std::int64_t i = 0; i < count / 4; ++i) {
+        compute<4>(op, memory, static_cast<std::uint32_t>(i));
+      }
+      return;
+    }
+  }
 #pragma omp parallel for schedule(static)
   for (std::int64_t i = 0; i < count; ++i) compute(op, memory, static_cast<std::uint32_t>(i));
 }
@@ -213,8 +223,10 @@ void run_elements(const Op& op, const Memory& memory, std::int64_t n) {
 // A program with its memory on the host. Tiles are used where the program says so.
 class HostProgram {
  public:
-  explicit HostProgram(Program program)
-      : program_(std::move(program)), arena_(static_cast<std::size_t>(program_.arena_bytes)) {
+  explicit HostProgram(Program program, bool in_fours = true)
+      : program_(std::move(program)),
+        in_fours_(in_fours),
+        arena_(static_cast<std::size_t>(program_.arena_bytes)) {
     constants_.resize(program_.constants.size());
     std::memcpy(constants_.data(), program_.constants.data(), program_.constants.size());
     // What no operation wrote is not a number, and no code that could pass for one.
@@ -243,17 +255,18 @@ class HostProgram {
 
  private:
   template <class Op>
-  static void run_one(const Op& op, const Memory& memory, std::int64_t n) {
+  void run_one(const Op& op, const Memory& memory, std::int64_t n) const {
     if constexpr (requires { op.tensor_cores; }) {
       if (op.tensor_cores) {
         run_tiles(op, memory, n);
         return;
       }
     }
-    run_elements(op, memory, n);
+    run_elements(op, memory, n, in_fours_);
   }
 
   Program program_;
+  const bool in_fours_;
   AlignedBuffer arena_, constants_;
 };
 

@@ -30,15 +30,17 @@ TEST_P(CudaProgramTest, GivesTheLogitsOfTheCpuEngine) {
   ProgramOptions options;
   options.max_images = 2;  // the last batch of three images is a partial one
   options.tensor_cores = GetParam().tensor_cores;
-  HostProgram program(
-      make_program(quantized.model, quantized.weights, quantized.activations, options));
-
   const std::vector<std::uint8_t> pixels = some_pixels(shape, GetParam().images);
-  EXPECT_EQ(program.run(pixels.data(), nullptr, GetParam().images),
-            quantized.run_pixels(engine, pixels, GetParam().images));
-  if (GetParam().on_input) {
-    const std::vector<float> input = calibration_noise(shape.size());
-    EXPECT_EQ(program.run(nullptr, input.data(), 1), quantized.run_input(engine, input));
+  const std::vector<float> expected = quantized.run_pixels(engine, pixels, GetParam().images);
+  for (const bool in_fours : {true, false}) {
+    SCOPED_TRACE(in_fours ? "in fours" : "one by one");
+    HostProgram program(
+        make_program(quantized.model, quantized.weights, quantized.activations, options), in_fours);
+    EXPECT_EQ(program.run(pixels.data(), nullptr, GetParam().images), expected);
+    if (GetParam().on_input && in_fours) {
+      const std::vector<float> input = calibration_noise(shape.size());
+      EXPECT_EQ(program.run(nullptr, input.data(), 1), quantized.run_input(engine, input));
+    }
   }
 }
 
