@@ -15,7 +15,8 @@
 #include <vector>
 
 #include "bench/bench.h"
-#include "bench/cuda_context.h"
+#include "bench/context.h"
+#include "bench/stopwatch.h"
 #include "eval/cuda/cuda_device.h"
 #include "quant/squant_cpu.h"
 
@@ -112,12 +113,6 @@ class Network {
   std::vector<quant::SquantTensor> tensors_;
 };
 
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
-
 // Reads and writes more than the caches hold.
 void empty_caches() {
   static std::vector<std::int64_t> other(std::size_t{16} << 20);
@@ -166,7 +161,8 @@ void quantize_cuda(benchmark::State& state, const std::vector<WeightShape>& shap
   double squant_ms = 0;
   double copy_ms = 0;
   for ([[maybe_unused]] auto _ : state) {
-    copy_ms = device->copy_ms(network.num_weights() * 4, kRepeats);
+    copy_ms =
+        device->copy_ms(network.num_weights() * 4, kRepeats, eval::CudaDevice::CopyFrom::kMemory);
     squant_ms = device->squant(network.tensors(), options, kRepeats).all_ms;
     state.SetIterationTime(squant_ms / 1e3);
   }
@@ -205,10 +201,10 @@ int run(int argc, char** argv) {
                   {"fmnist_resnet", fmnist_resnet_shapes()},
                   {"fmnist_mobilenet", fmnist_mobilenet_shapes()}};
   const Simd best = quant::best_simd();
-  const bool has_cuda = describe_cuda();
+  const bool gpu = has_cuda();
   for (const auto& network : networks) {
     const std::string front = std::string(network.name) + "/w4/";
-    if (has_cuda) {
+    if (gpu) {
       add_cuda(front + "squant/cuda", network.shapes, {.bits = 4});
       add_cuda(front + "squant-e/cuda", network.shapes, {.bits = 4, .mode = Mode::kE});
     }
