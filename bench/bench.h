@@ -27,8 +27,4 @@ class Subcommand {
 // This process's arguments, the program first.
 const std::vector<std::string>& command_line();
 
-// Runs what was registered with Google Benchmark, under its own flags. Returns 2 for an unknown
-// one.
-int run_google_benchmarks(int argc, char** argv);
-
 }  // namespace squant::bench

@@ -1,6 +1,4 @@
-// squant-bench SUBCOMMAND [Google Benchmark's flags]
-#include <benchmark/benchmark.h>
-
+// squant-bench SUBCOMMAND [FLAGS]
 #include <cstdio>
 #include <cstring>
 #include <string>
@@ -46,14 +44,6 @@ Subcommand::Subcommand(const char* name, const char* summary, int (*entry)(int a
 }
 
 const std::vector<std::string>& command_line() { return arguments_of_process(); }
-
-int run_google_benchmarks(int argc, char** argv) {
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
-  benchmark::RunSpecifiedBenchmarks();
-  benchmark::Shutdown();
-  return 0;
-}
 
 }  // namespace squant::bench
 
