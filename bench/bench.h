@@ -3,6 +3,9 @@
 //   const squant::bench::Subcommand kEvaluate("evaluate", "what it measures", run);
 #pragma once
 
+#include <string>
+#include <vector>
+
 namespace squant::bench {
 
 class Subcommand {
@@ -21,8 +24,7 @@ class Subcommand {
   int (*entry_)(int argc, char** argv);
 };
 
-// Runs what was registered with Google Benchmark, under its own flags. Returns 2 for an unknown
-// one.
-int run_google_benchmarks(int argc, char** argv);
+// This process's arguments, the program first.
+const std::vector<std::string>& command_line();
 
 }  // namespace squant::bench

@@ -6,13 +6,13 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <ctime>
 #include <exception>
 #include <sstream>
 #include <string>
 #include <vector>
 
 #include "bench/bench.h"
+#include "bench/stopwatch.h"
 #include "eval/checkpoint/checkpoint.h"
 #include "eval/images/file_bytes.h"
 #include "eval/images/picture.h"
@@ -40,12 +40,6 @@ std::vector<Bytes> read_pictures(const std::string& folder) {
     eval::read_file(folder + "/" + path, files.emplace_back());
   }
   return files;
-}
-
-double processor_seconds() {
-  timespec now{};
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
 }
 
 Pass pass_of_ours(const std::vector<Bytes>& files, std::int64_t size) {

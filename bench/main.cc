@@ -1,8 +1,7 @@
-// squant-bench SUBCOMMAND [Google Benchmark's flags]
-#include <benchmark/benchmark.h>
-
+// squant-bench SUBCOMMAND [FLAGS]
 #include <cstdio>
 #include <cstring>
+#include <string>
 #include <vector>
 
 #include "bench/bench.h"
@@ -15,7 +14,13 @@ std::vector<const Subcommand*>& subcommands() {
   return all;
 }
 
+std::vector<std::string>& arguments_of_process() {
+  static std::vector<std::string> arguments;
+  return arguments;
+}
+
 int run_main(int argc, char** argv) {
+  arguments_of_process().assign(argv, argv + argc);
   for (const Subcommand* subcommand : subcommands()) {
     if (argc < 2 || std::strcmp(argv[1], subcommand->name()) != 0) continue;
     argv[1] = argv[0];
@@ -24,7 +29,7 @@ int run_main(int argc, char** argv) {
   const bool help = argc >= 2 && std::strcmp(argv[1], "--help") == 0;
   if (!help && argc >= 2) std::fprintf(stderr, "squant-bench: unknown subcommand '%s'\n", argv[1]);
   std::FILE* const out = help ? stdout : stderr;
-  std::fprintf(out, "usage: squant-bench SUBCOMMAND [--benchmark_filter=REGEX] [--help]\n");
+  std::fprintf(out, "usage: squant-bench SUBCOMMAND [--help]\n");
   for (const Subcommand* subcommand : subcommands()) {
     std::fprintf(out, "  %-10s %s\n", subcommand->name(), subcommand->summary());
   }
@@ -38,13 +43,7 @@ Subcommand::Subcommand(const char* name, const char* summary, int (*entry)(int a
   subcommands().push_back(this);
 }
 
-int run_google_benchmarks(int argc, char** argv) {
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
-  benchmark::RunSpecifiedBenchmarks();
-  benchmark::Shutdown();
-  return 0;
-}
+const std::vector<std::string>& command_line() { return arguments_of_process(); }
 
 }  // namespace squant::bench
 

@@ -1,22 +1,28 @@
-// How long SQuant takes for a network's weights, beside a memcpy of the same weights (4 bytes read
-// and 4 written per weight) by the same threads in the same run: counter `x_memcpy`. Both find in
-// the caches what fits there; in the rows named "cold" both find nothing there. On a GPU, where
-// there is one, beside a copy of the same weights within its memory.
+// How long SQuant takes for a network's weights, beside a copy of the same weights (4 bytes read
+// and 4 written per weight) on the same device in the same run. On the CPU by the same threads:
+// both find in the caches what fits there; in the rows named "cold" both find nothing there. On a
+// GPU, where there is one, SQuant finds in its caches what fits there; the copy is measured both
+// from memory, and from what the caches hold.
 #include <benchmark/benchmark.h>
 #include <omp.h>
 
-#include <algorithm>
-#include <chrono>
+#include <CLI/CLI.hpp>
 #include <cstdint>
-#include <cstring>
+#include <cstdio>
+#include <exception>
 #include <memory>
-#include <random>
+#include <sstream>
 #include <string>
 #include <vector>
 
 #include "bench/bench.h"
-#include "bench/cuda_context.h"
+#include "bench/context.h"
+#include "bench/google.h"
+#include "bench/output.h"
+#include "bench/stopwatch.h"
+#include "bench/weights.h"
 #include "eval/cuda/cuda_device.h"
+#include "eval/models/models.h"
 #include "quant/squant_cpu.h"
 
 namespace squant::bench {
@@ -25,97 +31,16 @@ namespace {
 using quant::Mode;
 using quant::Rounding;
 using quant::Simd;
-using quant::WeightShape;
 
-// The 54 weights of ResNet50: stem, sixteen bottlenecks, classifier.
-std::vector<WeightShape> resnet50_shapes() {
-  std::vector<WeightShape> shapes = {{64, 3, 49}};
-  std::int64_t in = 64;
-  constexpr std::int64_t kBlocks[] = {3, 4, 6, 3};
-  for (std::int64_t stage = 0; stage < 4; ++stage) {
-    const std::int64_t width = std::int64_t{64} << stage;
-    for (std::int64_t block = 0; block < kBlocks[stage]; ++block) {
-      shapes.insert(shapes.end(), {{width, in, 1}, {width, width, 9}, {4 * width, width, 1}});
-      if (block == 0) shapes.push_back({4 * width, in, 1});
-      in = 4 * width;
-    }
+// The rows of one network follow each other.
+NetworkWeights& weights_of(const std::string& model) {
+  static std::string last;
+  static std::unique_ptr<NetworkWeights> weights;
+  if (last != model) {
+    weights = std::make_unique<NetworkWeights>(eval::model_info(model).build());
+    last = model;
   }
-  shapes.push_back({1000, in, 1});
-  return shapes;
-}
-
-// The quickstart's networks, eval/models/fmnist_*.cc.
-std::vector<WeightShape> fmnist_resnet_shapes() {
-  return {{16, 1, 9},  {32, 16, 9}, {32, 32, 9}, {32, 16, 1}, {64, 32, 9},
-          {64, 64, 9}, {64, 32, 1}, {64, 64, 9}, {64, 64, 9}, {10, 64, 1}};
-}
-std::vector<WeightShape> fmnist_mobilenet_shapes() {
-  std::vector<WeightShape> shapes = {{32, 1, 9}};
-  std::int64_t in = 32;
-  for (const std::int64_t out : {64, 64, 128, 128, 128, 256, 256}) {
-    shapes.insert(shapes.end(), {{in, 1, 9}, {out, in, 1}});
-    in = out;
-  }
-  shapes.push_back({10, in, 1});
-  return shapes;
-}
-
-// A network of normally distributed weights, in one piece of memory, with room for its codes.
-class Network {
- public:
-  explicit Network(const std::vector<WeightShape>& shapes) {
-    std::int64_t num_channels = 0;
-    for (const WeightShape& shape : shapes) {
-      num_weights_ += shape.size();
-      num_channels += shape.out;
-    }
-    weights_.resize(static_cast<std::size_t>(num_weights_));
-    copy_.resize(weights_.size());
-    codes_.resize(weights_.size());
-    scale_.resize(static_cast<std::size_t>(num_channels));
-    zero_point_.resize(scale_.size());
-    std::mt19937 random(1);
-    std::normal_distribution<float> normal(0.0f, 0.05f);
-    for (float& weight : weights_) weight = normal(random);
-
-    std::int64_t at = 0;
-    std::int64_t channel = 0;
-    for (const WeightShape& shape : shapes) {
-      tensors_.push_back({"layer" + std::to_string(tensors_.size()), shape, weights_.data() + at,
-                          codes_.data() + at, scale_.data() + channel,
-                          zero_point_.data() + channel});
-      at += shape.size();
-      channel += shape.out;
-    }
-  }
-
-  std::int64_t num_weights() const { return num_weights_; }
-  const std::vector<quant::SquantTensor>& tensors() const { return tensors_; }
-
-  void copy_weights(int num_threads) {
-#pragma omp parallel for schedule(static) num_threads(num_threads)
-    for (int thread = 0; thread < num_threads; ++thread) {
-      const auto begin = static_cast<std::size_t>(num_weights_ * thread / num_threads);
-      const auto end = static_cast<std::size_t>(num_weights_ * (thread + 1) / num_threads);
-      std::memcpy(copy_.data() + begin, weights_.data() + begin, (end - begin) * sizeof(float));
-    }
-    benchmark::ClobberMemory();
-  }
-
- private:
-  std::int64_t num_weights_ = 0;
-  std::vector<float> weights_;
-  std::vector<float> copy_;
-  std::vector<std::int8_t> codes_;
-  std::vector<float> scale_;
-  std::vector<float> zero_point_;
-  std::vector<quant::SquantTensor> tensors_;
-};
-
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
+  return *weights;
 }
 
 // Reads and writes more than the caches hold.
@@ -132,104 +57,178 @@ enum class Caches : std::uint8_t { kWarm, kCold };
 template <class Call>
 double time_call(Caches caches, Call call) {
   caches == Caches::kWarm ? call() : empty_caches();
-  const auto begin = std::chrono::steady_clock::now();
+  const double begin = wall_seconds();
   call();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  return wall_seconds() - begin;
 }
 
-void quantize(benchmark::State& state, const std::vector<WeightShape>& shapes,
-              const quant::SquantOptions& options, Simd simd, Caches caches) {
-  Network network(shapes);
+void set_counters(benchmark::State& state, std::int64_t num_weights, double time_s, double copy_s) {
+  const auto weights = static_cast<double>(num_weights);
+  state.counters["weights"] = weights;
+  state.counters["time_us"] = time_s * 1e6;
+  state.counters["copy_us"] = copy_s * 1e6;
+  state.counters["x_copy"] = time_s / copy_s;
+  state.counters["ns_per_weight"] = time_s * 1e9 / weights;
+  state.counters["copy_gb_per_s"] = weights * 8e-9 / copy_s;
+}
+
+void quantize_cpu(benchmark::State& state, const std::string& model,
+                  const quant::SquantOptions& options, Simd simd, Caches caches) {
+  NetworkWeights& weights = weights_of(model);
   const int num_threads = options.num_threads > 0 ? options.num_threads : omp_get_max_threads();
   std::vector<double> quantize_s;
-  std::vector<double> memcpy_s;
+  std::vector<double> copy_s;
   for ([[maybe_unused]] auto _ : state) {
-    memcpy_s.push_back(time_call(caches, [&] { network.copy_weights(num_threads); }));
+    copy_s.push_back(time_call(caches, [&] {
+      weights.copy(num_threads);
+      benchmark::ClobberMemory();
+    }));
     quantize_s.push_back(
-        time_call(caches, [&] { quant::squant_cpu_simd(network.tensors(), options, simd); }));
+        time_call(caches, [&] { quant::squant_cpu_simd(weights.tensors(), options, simd); }));
     state.SetIterationTime(quantize_s.back());
   }
-  state.counters["median_us"] = median(quantize_s) * 1e6;
-  state.counters["memcpy_us"] = median(memcpy_s) * 1e6;
-  state.counters["x_memcpy"] = median(quantize_s) / median(memcpy_s);
-  state.counters["ns_per_weight"] =
-      median(quantize_s) * 1e9 / static_cast<double>(network.num_weights());
-  state.SetLabel(std::string(quant::simd_name(simd)) + ", threads " + std::to_string(num_threads));
+  set_counters(state, weights.num_weights(), median(quantize_s), median(copy_s));
+  state.SetLabel(std::string(quant::simd_name(simd)) + ", " + std::to_string(num_threads) +
+                 (num_threads == 1 ? " thread" : " threads"));
 }
 
 // The GPU's own time, from weights to codes in its memory.
-void quantize_cuda(benchmark::State& state, const std::vector<WeightShape>& shapes,
-                   const quant::SquantOptions& options) {
-  constexpr int kRepeats = 50;
-  const Network network(shapes);
+void quantize_gpu(benchmark::State& state, const std::string& model,
+                  const quant::SquantOptions& options) {
+  using From = eval::CudaDevice::CopyFrom;
+  constexpr int kRepeats = 100;
+  const NetworkWeights& weights = weights_of(model);
+  const std::int64_t size_bytes = weights.num_weights() * static_cast<std::int64_t>(sizeof(float));
   const std::shared_ptr<eval::CudaDevice> device = eval::open_cuda_device();
-  double squant_ms = 0;
-  double copy_ms = 0;
   for ([[maybe_unused]] auto _ : state) {
-    copy_ms = device->copy_ms(network.num_weights() * 4, kRepeats);
-    squant_ms = device->squant(network.tensors(), options, kRepeats).all_ms;
-    state.SetIterationTime(squant_ms / 1e3);
+    const double copy_s = device->copy_ms(size_bytes, kRepeats, From::kMemory) / 1e3;
+    const double cached_s = device->copy_ms(size_bytes, kRepeats, From::kCaches) / 1e3;
+    const double squant_s = device->squant(weights.tensors(), options, kRepeats).all_ms / 1e3;
+    state.SetIterationTime(squant_s);
+    set_counters(state, weights.num_weights(), squant_s, copy_s);
+    state.counters["cached_copy_us"] = cached_s * 1e6;
+    state.counters["x_cached_copy"] = squant_s / cached_s;
   }
-  const auto num_weights = static_cast<double>(network.num_weights());
-  state.counters["median_us"] = squant_ms * 1e3;
-  state.counters["copy_us"] = copy_ms * 1e3;
-  state.counters["x_copy"] = squant_ms / copy_ms;
-  state.counters["ns_per_weight"] = squant_ms * 1e6 / num_weights;
-  state.counters["copy_GB_per_s"] = num_weights * 8 / (copy_ms * 1e6);
-  state.SetLabel("cuda, median of " + std::to_string(kRepeats));
+  state.SetLabel("gpu");
 }
 
-void add_cuda(const std::string& name, const std::vector<WeightShape>& shapes,
-              const quant::SquantOptions& options) {
+void add_gpu(const std::string& model, const quant::SquantOptions& options) {
+  const std::string name =
+      model + "/w" + std::to_string(options.bits) + "/" + quant::mode_name(options.mode) + "/cuda";
   benchmark::RegisterBenchmark(
-      name.c_str(), [=](benchmark::State& state) { quantize_cuda(state, shapes, options); })
+      name.c_str(), [=](benchmark::State& state) { quantize_gpu(state, model, options); })
       ->UseManualTime()
-      ->Iterations(1)
-      ->Unit(benchmark::kMillisecond);
+      ->Iterations(1);
 }
 
-void add(const std::string& name, const std::vector<WeightShape>& shapes,
-         const quant::SquantOptions& options, Simd simd, Caches caches = Caches::kWarm) {
-  benchmark::RegisterBenchmark(
-      name.c_str(),
-      [=](benchmark::State& state) { quantize(state, shapes, options, simd, caches); })
-      ->UseManualTime()
-      ->Unit(benchmark::kMillisecond);
+// `what`: "" or "/cold".
+void add_cpu(const std::string& model, const std::string& what, const quant::SquantOptions& options,
+             Simd simd, Caches caches = Caches::kWarm) {
+  const std::string name =
+      model + "/w" + std::to_string(options.bits) + "/" + quant::mode_name(options.mode) + what;
+  benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& state) {
+    quantize_cpu(state, model, options, simd, caches);
+  })->UseManualTime();
+}
+
+void add_network(const std::string& model, int bits, bool gpu) {
+  const Simd best = quant::best_simd();
+  if (gpu) {
+    for (const Mode mode : {Mode::kEKC, Mode::kE}) add_gpu(model, {.bits = bits, .mode = mode});
+  }
+  for (const Mode mode : {Mode::kEKC, Mode::kE, Mode::kEK, Mode::kEC}) {
+    add_cpu(model, "", {.bits = bits, .mode = mode}, best);
+  }
+  add_cpu(model, "/paper", {.bits = bits, .rounding = Rounding::kPaper}, best);
+  add_cpu(model, "/cold", {.bits = bits}, best, Caches::kCold);
+  add_cpu(model, "/one_thread", {.bits = bits, .num_threads = 1}, best);
+  for (const Simd simd : {Simd::kAvx2, Simd::k128, Simd::kScalar}) {
+    const bool available = simd == Simd::kScalar || quant::lane_loops(simd) != nullptr;
+    if (simd == best || !available) continue;
+    add_cpu(model, std::string("/") + quant::simd_name(simd), {.bits = bits}, simd);
+  }
+}
+
+const std::vector<Column>& columns() {
+  static const std::vector<Column> all = {
+      {"network"},          {"weight_bits"},      {"mode"},
+      {"variant"},          {"computed_by"},      {"weights"},
+      {"time_us", 1},       {"copy_us", 1},       {"x_copy", 2},
+      {"ns_per_weight", 4}, {"copy_gb_per_s", 0}, {"cached_copy_us", 1},
+      {"x_cached_copy", 2}};
+  return all;
+}
+
+// NAME/wBITS/MODE[/VARIANT], and a counter a column.
+std::vector<Value> row_of(const benchmark::BenchmarkReporter::Run& run) {
+  std::istringstream name(run.run_name.function_name);
+  std::string network, bits, mode, variant;
+  std::getline(name, network, '/');
+  std::getline(name, bits, '/');
+  std::getline(name, mode, '/');
+  std::getline(name, variant);
+  const auto counter = [&](const std::string& counter_name) -> Value {
+    const auto found = run.counters.find(counter_name);
+    if (found == run.counters.end()) return std::monostate();
+    return found->second.value;
+  };
+  const auto num_weights = static_cast<std::int64_t>(std::get<double>(counter("weights")));
+  std::vector<Value> row = {
+      network,    std::int64_t{std::stoi(bits.substr(1))}, mode, variant, run.report_label,
+      num_weights};
+  for (std::size_t i = row.size(); i < columns().size(); ++i) {
+    row.push_back(counter(columns()[i].name));
+  }
+  return row;
+}
+
+struct Options {
+  std::vector<std::string> models = {"resnet18",        "resnet50",         "inceptionv3",
+                                     "sqnxt23_w2",      "shufflenet_g1_w1", "fmnist_resnet",
+                                     "fmnist_mobilenet"};
+  int bits = 4;
+  OutputOptions output;
+};
+
+int measure(const Options& options, const std::vector<std::string>& google_flags) {
+  const bool gpu = has_cuda();
+  for (const std::string& model : options.models) {
+    eval::model_info(model);  // throws for an unknown one
+    add_network(model, options.bits, gpu);
+  }
+  Report report{"quantize", context_of_this_process(omp_get_max_threads()), columns(), {}, {}};
+  const int code = run_google_benchmarks(google_flags, [&](const auto& run) {
+    if (run.run_type != benchmark::BenchmarkReporter::Run::RT_Iteration) return;  // a mean
+    report.rows.push_back(row_of(run));
+    tell_progress(run.benchmark_name());
+  });
+  if (!report.rows.empty()) write_report(report, options.output);
+  return code;
 }
 
 int run(int argc, char** argv) {
-  const struct {
-    const char* name;
-    std::vector<WeightShape> shapes;
-  } networks[] = {{"resnet50", resnet50_shapes()},
-                  {"fmnist_resnet", fmnist_resnet_shapes()},
-                  {"fmnist_mobilenet", fmnist_mobilenet_shapes()}};
-  const Simd best = quant::best_simd();
-  const bool has_cuda = describe_cuda();
-  for (const auto& network : networks) {
-    const std::string front = std::string(network.name) + "/w4/";
-    if (has_cuda) {
-      add_cuda(front + "squant/cuda", network.shapes, {.bits = 4});
-      add_cuda(front + "squant-e/cuda", network.shapes, {.bits = 4, .mode = Mode::kE});
-    }
-    for (const Mode mode : {Mode::kEKC, Mode::kE, Mode::kEK, Mode::kEC}) {
-      add(front + quant::mode_name(mode), network.shapes, {.bits = 4, .mode = mode}, best);
-    }
-    add(front + "squant/paper", network.shapes, {.bits = 4, .rounding = Rounding::kPaper}, best);
-    add(front + "squant/cold", network.shapes, {.bits = 4}, best, Caches::kCold);
-    add(front + "squant/one_thread", network.shapes, {.bits = 4, .num_threads = 1}, best);
-    for (const Simd simd : {Simd::kAvx2, Simd::k128, Simd::kScalar}) {
-      const bool available = simd == Simd::kScalar || quant::lane_loops(simd) != nullptr;
-      if (simd != best && available)
-        add(front + "squant/" + quant::simd_name(simd), network.shapes, {.bits = 4}, simd);
-    }
+  CLI::App app("SQuant of networks' weights, beside a copy of the same weights",
+               "squant-bench quantize");
+  Options options;
+  app.add_option("--models", options.models, "Networks")->delimiter(',')->capture_default_str();
+  app.add_option("--bits", options.bits, "Bits of the weights")
+      ->check(CLI::Range(quant::kMinBits, quant::kMaxBits))
+      ->capture_default_str();
+  add_output_options(app, options.output);
+  app.allow_extras();
+  app.footer("And Google Benchmark's flags: --benchmark_filter=REGEX ...");
+  try {
+    app.parse(argc, argv);
+    return measure(options, app.remaining());
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "squant-bench quantize: %s\n", error.what());
+    return 2;
   }
-  return run_google_benchmarks(argc, argv);
 }
 
-const Subcommand kQuantize(
-    "quantize",
-    "SQuant against memory bandwidth, CPU and GPU: ResNet50 and the quickstart's networks", run);
+const Subcommand kQuantize("quantize", "SQuant against memory bandwidth, CPU and GPU", run);
 
 }  // namespace
 }  // namespace squant::bench

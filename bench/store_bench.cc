@@ -11,7 +11,6 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
-#include <ctime>
 #include <exception>
 #include <filesystem>
 #include <memory>
@@ -21,6 +20,9 @@
 #include <vector>
 
 #include "bench/bench.h"
+#include "bench/google.h"
+#include "bench/stopwatch.h"
+#include "bench/temporary_folder.h"
 #include "results/store.h"
 #include "runner/write_queue.h"
 
@@ -36,29 +38,6 @@ constexpr std::int64_t kNumImages = 50'000;
 constexpr std::int64_t kChunk = 250;
 constexpr std::int32_t kNumClasses = 1000;
 constexpr const char* kFingerprint = "data set";
-
-// Removed with everything in it.
-class TemporaryFolder {
- public:
-  explicit TemporaryFolder(const std::filesystem::path& parent) {
-    std::string pattern = (parent / "squant-bench-XXXXXX").string();
-    if (mkdtemp(pattern.data()) == nullptr) {
-      throw std::runtime_error(parent.string() + ": " +
-                               std::error_code(errno, std::generic_category()).message());
-    }
-    path_ = pattern;
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  std::string file(const char* name) const { return (path_ / name).string(); }
-
- private:
-  std::filesystem::path path_;
-};
 
 JobRow job_row(int index) {
   JobRow job;
@@ -137,12 +116,6 @@ std::int64_t plan_matrix(Store& store) {
   return run_id;
 }
 
-double processor_s() {
-  timespec now{};
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
-}
-
 struct Costs {
   double wall_s = 0, processor_s = 0;
   std::int64_t num_tiles = 0, num_commits = 0;
@@ -156,7 +129,7 @@ void store_matrix(const std::string& folder, std::size_t batch, Costs& costs) {
   const std::vector<TileRow> tiles = all_tiles(plan_matrix(*store));
   runner::WriteQueue queue(*store);
   const auto start = std::chrono::steady_clock::now();
-  const double processor_start = processor_s();
+  const double processor_start = processor_seconds();
   for (std::size_t i = 0; i < tiles.size();) {
     for (const std::size_t end = std::min(tiles.size(), i + batch); i < end; ++i)
       queue.add(tiles[i]);
@@ -164,7 +137,7 @@ void store_matrix(const std::string& folder, std::size_t batch, Costs& costs) {
       throw std::runtime_error(queue.problem());
     ++costs.num_commits;
   }
-  costs.processor_s += processor_s() - processor_start;
+  costs.processor_s += processor_seconds() - processor_start;
   costs.wall_s += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   costs.num_tiles += std::ssize(tiles);
 }
@@ -210,10 +183,7 @@ int run(int argc, char** argv) {
         ->Iterations(1)
         ->Unit(benchmark::kMillisecond);
   }
-  std::vector<std::string> left = app.remaining();
-  std::vector<char*> arguments{argv[0]};
-  for (std::string& argument : left) arguments.push_back(argument.data());
-  return run_google_benchmarks(static_cast<int>(arguments.size()), arguments.data());
+  return run_google_benchmarks(app.remaining());
 }
 
 const Subcommand kStore("store", "tile results a second that the database takes", run);

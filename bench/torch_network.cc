@@ -4,6 +4,7 @@
 #include <c10/core/InferenceMode.h>
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <stdexcept>
 #include <utility>
 #include <vector>
@@ -18,8 +19,9 @@ using eval::Op;
 
 struct Step {
   Node node;
-  at::Tensor weight, bias;  // of a layer
-  bool skipped = false;     // a batch norm that its convolution took over
+  at::Tensor weight, bias;      // of a layer
+  bool skipped = false;         // a batch norm that its convolution took over
+  std::vector<int> last_reads;  // values that nobody reads afterwards
 };
 
 // The batch norm that alone reads a convolution; -1: there is none.
@@ -28,13 +30,18 @@ int norm_behind(const eval::Graph& graph, const std::vector<int>& readers, const
   return alone && graph.node(readers[0]).op == Op::kBatchNorm ? readers[0] : -1;
 }
 
-class TorchEngine final : public eval::Engine {
+class FloatNetwork final : public TorchEngine {
  public:
-  TorchEngine(const eval::Model& model, const std::string& device, TorchPrecision precision)
+  FloatNetwork(const eval::Model& model, const std::string& device, TorchPrecision precision)
       : info_(*model.info), device_(device), precision_(precision) {
     const c10::InferenceMode guard;
     const std::vector<std::vector<int>> consumers = model.graph.consumers();
-    for (const Node& node : model.graph.nodes()) steps_.push_back({node, {}, {}, false});
+    for (const Node& node : model.graph.nodes()) steps_.push_back({node, {}, {}, false, {}});
+    for (std::size_t i = 0; i < consumers.size(); ++i) {
+      if (consumers[i].empty()) continue;
+      const int last = *std::max_element(consumers[i].begin(), consumers[i].end());
+      steps_[static_cast<std::size_t>(last)].last_reads.push_back(static_cast<int>(i));
+    }
     for (std::size_t i = 0; i < steps_.size(); ++i) {
       if (!steps_[i].node.is_layer()) continue;
       load(model, steps_[i], norm_behind(model.graph, consumers[i], steps_[i].node));
@@ -51,19 +58,37 @@ class TorchEngine final : public eval::Engine {
 
   void run_pixels(const std::uint8_t* pixels, std::int64_t n, float* logits) override {
     const c10::InferenceMode guard;
-    const at::Tensor images =
-        at::from_blob(const_cast<std::uint8_t*>(pixels),
-                      {n, info_.input.height, info_.input.width, info_.input.channels}, at::kByte)
-            .to(device_);
-    // NHWC bytes seen as NCHW are channels-last already.
-    run(images.permute({0, 3, 1, 2}).to(at::kFloat).div_(255).sub_(mean_).div_(stddev_), logits);
+    copy_to_host(forward(input_of(pixels, n)), logits);
   }
   void run_input(const float* input, std::int64_t n, float* logits) override {
     const c10::InferenceMode guard;
-    run(at::from_blob(const_cast<float*>(input),
+    const at::Tensor values =
+        at::from_blob(const_cast<float*>(input),
                       {n, info_.input.channels, info_.input.height, info_.input.width}, at::kFloat)
-            .to(device_),
-        logits);
+            .to(device_);
+    copy_to_host(forward(in_precision(values)), logits);
+  }
+  void hold_pixels(const std::uint8_t* pixels, std::int64_t n, std::int64_t batch) override {
+    constexpr std::int64_t kMostBytes = std::int64_t{2} << 30;
+    const c10::InferenceMode guard;
+    held_.clear();
+    num_images_ = n;
+    std::int64_t held_bytes = 0;
+    for (std::int64_t i = 0; i < n && held_bytes < kMostBytes; i += batch) {
+      held_.push_back(input_of(pixels + i * info_.input.size(), std::min(batch, n - i)));
+      held_bytes += held_.back().numel() * held_.back().element_size();
+    }
+  }
+  void run_held(float* logits) override {
+    const c10::InferenceMode guard;
+    std::vector<at::Tensor> results;
+    std::int64_t done = 0;
+    for (std::size_t i = 0; done < num_images_; ++i) {
+      const at::Tensor& held = held_[i % held_.size()];
+      results.push_back(forward(held.narrow(0, 0, std::min(held.size(0), num_images_ - done))));
+      done += results.back().size(0);
+    }
+    copy_to_host(at::cat(results), logits);
   }
   std::string name() const override { return "float"; }
   bool exact() const override { return false; }
@@ -99,16 +124,35 @@ class TorchEngine final : public eval::Engine {
     if (bias.defined()) step.bias = bias.to(device_, type());
   }
 
-  void run(const at::Tensor& input, float* logits) {
+  at::Tensor in_precision(const at::Tensor& input) const {
+    return input.to(type()).contiguous(at::MemoryFormat::ChannelsLast);
+  }
+  at::Tensor input_of(const std::uint8_t* pixels, std::int64_t n) const {
+    const at::Tensor images =
+        at::from_blob(const_cast<std::uint8_t*>(pixels),
+                      {n, info_.input.height, info_.input.width, info_.input.channels}, at::kByte)
+            .to(device_);
+    // NHWC bytes seen as NCHW are channels-last already.
+    return in_precision(
+        images.permute({0, 3, 1, 2}).to(at::kFloat).div_(255).sub_(mean_).div_(stddev_));
+  }
+
+  // Logits on the device, not waited for.
+  at::Tensor forward(const at::Tensor& input) const {
     const bool tf32 = precision_ == TorchPrecision::kTf32;
     at::globalContext().setAllowTF32CuDNN(tf32);
     at::globalContext().setAllowTF32CuBLAS(tf32);
     at::globalContext().setBenchmarkCuDNN(true);
     std::vector<at::Tensor> values;
-    values.push_back(input.to(type()).contiguous(at::MemoryFormat::ChannelsLast));
-    for (std::size_t i = 1; i < steps_.size(); ++i) values.push_back(value_of(steps_[i], values));
-    at::from_blob(logits, {input.size(0), info_.num_classes}, at::kFloat)
-        .copy_(values.back().flatten(1));  // waits for the GPU
+    values.push_back(input);
+    for (std::size_t i = 1; i < steps_.size(); ++i) {
+      values.push_back(value_of(steps_[i], values));
+      for (const int read : steps_[i].last_reads) values[static_cast<std::size_t>(read)].reset();
+    }
+    return values.back().flatten(1);
+  }
+  static void copy_to_host(const at::Tensor& results, float* logits) {
+    at::from_blob(logits, results.sizes(), at::kFloat).copy_(results);  // waits for the GPU
   }
 
   static at::Tensor value_of(const Step& step, const std::vector<at::Tensor>& values) {
@@ -126,6 +170,8 @@ class TorchEngine final : public eval::Engine {
   const TorchPrecision precision_;
   std::vector<Step> steps_;  // one a node
   at::Tensor mean_, stddev_;
+  std::vector<at::Tensor> held_;  // inputs, a batch each
+  std::int64_t num_images_ = 0;   // of a run over them
 };
 
 }  // namespace
@@ -141,9 +187,9 @@ std::string load_torch_cuda() {
   return at::hasCUDA() ? "" : "LibTorch finds no CUDA device";
 }
 
-std::unique_ptr<eval::Engine> make_torch_engine(const eval::Model& model, const std::string& device,
-                                                TorchPrecision precision) {
-  return std::make_unique<TorchEngine>(model, device, precision);
+std::unique_ptr<TorchEngine> make_torch_engine(const eval::Model& model, const std::string& device,
+                                               TorchPrecision precision) {
+  return std::make_unique<FloatNetwork>(model, device, precision);
 }
 
 }  // namespace squant::bench

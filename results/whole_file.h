@@ -1,4 +1,4 @@
-// Files that are there as a whole or not at all. Internal to results/.
+// Files that are there as a whole or not at all.
 #pragma once
 
 #include <string>

@@ -10,6 +10,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "eval/cuda/device_copy.h"
 #include "eval/cuda/device_images.h"
 #include "eval/cuda/device_memory.h"
 #include "eval/cuda/device_program.h"
@@ -75,6 +76,27 @@ class CudaIntegerEngine final : public CudaEngine {
   }
   std::vector<IntegerLayerFacts> layer_facts() const override { return layers_; }
   std::int64_t memory_bytes() const override { return program_.memory_bytes(); }
+  std::int64_t max_batch() const override { return program_.program().capacity; }
+
+  CudaNetworkTimes time_operations(const std::uint8_t* pixels, std::int64_t n,
+                                   int repeats) override {
+    CudaNetworkTimes times;
+    times.images = std::min(n, max_batch());
+    cuda::DeviceImages images(pixels, times.images, input_size(), 0, workspace_->lane);
+    reserve(input_size(), 0);
+    try {
+      images.bring(0, times.images, workspace_->input.data(), stream());
+      times.operations = program_.time_operations(
+          workspace_->arena.data(), workspace_->input.data(), times.images, repeats, stream());
+      const auto start = [&] { start_network(times.images, true); };
+      start();  // the second one is recorded, which takes the host a while
+      times.network_us = 1e3 * cuda::median_ms(repeats, stream(), start);
+    } catch (...) {
+      workspace_->abandon();
+      throw;
+    }
+    return times;
+  }
 
  private:
   cudaStream_t stream() const { return workspace_->stream.get(); }
@@ -251,16 +273,9 @@ class CurrentDevice final : public CudaDevice {
     work.read_codes();
     return times;
   }
-  double copy_ms(std::int64_t size_bytes, int repeats) override {
-    cuda::DeviceBuffer from, to;
-    from.reserve(static_cast<std::size_t>(size_bytes));
-    to.reserve(from.size());
-    const cudaStream_t stream = workspace_->stream.get();
-    SQ_CUDA_CHECK(cudaMemsetAsync(from.data(), 0, from.size(), stream));
-    return cuda::median_ms(std::max(1, repeats), stream, [&] {
-      SQ_CUDA_CHECK(
-          cudaMemcpyAsync(to.data(), from.data(), from.size(), cudaMemcpyDeviceToDevice, stream));
-    });
+  double copy_ms(std::int64_t size_bytes, int repeats, CopyFrom from) override {
+    return cuda::copy_ms(static_cast<std::size_t>(size_bytes), repeats, from == CopyFrom::kMemory,
+                         workspace_->stream.get());
   }
 
  private:

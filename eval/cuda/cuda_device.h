@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "eval/cuda/operation_facts.h"
 #include "eval/engine/engine.h"
 #include "eval/engine/integer_engine.h"
 
@@ -37,6 +38,18 @@ class CudaImages {
   virtual std::int64_t num_kept() const = 0;
 };
 
+// How long an operation of a network took on a GPU.
+struct CudaOperationTime {
+  cuda::OperationFacts facts;
+  int layer = -1;      // in layer order; -1: no layer
+  double time_us = 0;  // of a batch
+};
+struct CudaNetworkTimes {
+  std::int64_t images = 0;  // of the batch
+  std::vector<CudaOperationTime> operations;
+  double network_us = 0;  // all of them, started as the engine starts them
+};
+
 // The integer engine on a GPU: the CPU's logits to the bit, for every batch size.
 class CudaEngine : public Engine {
  public:
@@ -50,6 +63,13 @@ class CudaEngine : public Engine {
   virtual std::vector<IntegerLayerFacts> layer_facts() const = 0;
   // Of device memory that is the engine's alone: its weights.
   virtual std::int64_t memory_bytes() const = 0;
+  // Images of a batch on the device, at most: CudaEngineOptions::max_images, or fewer.
+  virtual std::int64_t max_batch() const = 0;
+  // Runs a batch of the first of n images, as run_pixels, operation by operation, each one several
+  // times in a row: CUDA events, the median of the repeats after a warm-up. The inputs are the
+  // network's own, and lie where the operation before left them.
+  virtual CudaNetworkTimes time_operations(const std::uint8_t* pixels, std::int64_t n,
+                                           int repeats) = 0;
 };
 
 // How long SQuant took on a GPU, from weights in its memory to codes in its memory: CUDA events,
@@ -93,8 +113,10 @@ class CudaDevice {
   virtual CudaSquantTimes squant(std::span<const quant::SquantTensor> tensors,
                                  const quant::SquantOptions& options, int repeats) = 0;
   // How long the GPU takes to copy so many bytes within its memory, for comparison: CUDA events,
-  // the median of the repeats after a warm-up.
-  virtual double copy_ms(std::int64_t size_bytes, int repeats) = 0;
+  // the median of the repeats after a warm-up. kMemory: from one buffer after the other, so that
+  // the caches do not have the bytes. kCaches: the same bytes again and again.
+  enum class CopyFrom : std::uint8_t { kMemory, kCaches };
+  virtual double copy_ms(std::int64_t size_bytes, int repeats, CopyFrom from) = 0;
 };
 
 // The process's current GPU. Throws std::invalid_argument with the reason where there is none.

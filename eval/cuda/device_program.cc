@@ -4,6 +4,7 @@
 #include <cstring>
 #include <utility>
 
+#include "eval/cuda/device_time.h"
 #include "eval/cuda/elements.h"
 #include "eval/cuda/launch.h"
 
@@ -16,6 +17,12 @@ cudaError_t launch(const Op& op, const Memory& memory, std::int64_t n, cudaStrea
     if (op.tensor_cores) return launch_tiles(op, memory, n, stream);
   }
   return launch_elements(op, memory, n, stream);
+}
+
+void launch_step(const ProgramStep& step, const Memory& memory, std::int64_t n,
+                 cudaStream_t stream) {
+  SQ_CUDA_CHECK(
+      std::visit([&](const auto& op) { return launch(op, memory, n, stream); }, step.operation));
 }
 
 // A tensor of the arena: offset and bytes.
@@ -132,12 +139,27 @@ const float* DeviceProgram::enqueue(unsigned char* arena, const std::uint8_t* pi
   where.pixels = pixels;
   where.input = input;
   for (const ProgramStep& step : program_.steps) {
-    if (pixels != nullptr ? step.on_pixels : step.on_input) {
-      SQ_CUDA_CHECK(
-          std::visit([&](const auto& op) { return launch(op, where, n, stream); }, step.operation));
-    }
+    if (pixels != nullptr ? step.on_pixels : step.on_input) launch_step(step, where, n, stream);
   }
   return tensor_at<float>(where, program_.logits);
+}
+
+std::vector<CudaOperationTime> DeviceProgram::time_operations(unsigned char* arena,
+                                                              const std::uint8_t* pixels,
+                                                              std::int64_t n, int repeats,
+                                                              cudaStream_t stream) const {
+  constexpr int kInARow = 5;  // launches between two events: their own time is spread over them
+  Memory where = memory(arena);
+  where.pixels = pixels;
+  std::vector<CudaOperationTime> times;
+  for (const ProgramStep& step : program_.steps) {
+    if (!step.on_pixels) continue;
+    const double elapsed_ms = median_ms(repeats, stream, [&] {
+      for (int i = 0; i < kInARow; ++i) launch_step(step, where, n, stream);
+    });
+    times.push_back({operation_facts(step.operation), step.layer, 1e3 * elapsed_ms / kInARow});
+  }
+  return times;
 }
 
 std::vector<int> DeviceProgram::check_tiles(unsigned char* arena, cudaStream_t stream) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "eval/cuda/cuda_device.h"
 #include "eval/cuda/device_memory.h"
 #include "eval/cuda/program.h"
 
@@ -24,6 +25,12 @@ class DeviceProgram {
   // Returns where the logits will be, float [n, num_classes].
   const float* enqueue(unsigned char* arena, const std::uint8_t* pixels, const float* input,
                        std::int64_t n, cudaStream_t stream) const;
+
+  // Enqueues the operations as enqueue() does, on pixels, and waits: each one alone, several times
+  // in a row (CudaEngine::time_operations).
+  std::vector<CudaOperationTime> time_operations(unsigned char* arena, const std::uint8_t* pixels,
+                                                 std::int64_t n, int repeats,
+                                                 cudaStream_t stream) const;
 
   // Runs each layer that has tiles in tiles and element by element, on its smallest, its largest
   // and on mixed bytes. Where a byte of the results differs, elements compute the layer from now

@@ -8,6 +8,7 @@
 #include <variant>
 #include <vector>
 
+#include "eval/cuda/operation_facts.h"
 #include "eval/cuda/operations.h"
 #include "eval/engine/engine.h"
 #include "eval/engine/integer_engine.h"
@@ -49,5 +50,7 @@ Program make_program(const Model& model, const QuantizedWeights& weights,
 // What computes an operation's sums: "mma" (8-bit tensor cores), "depthwise", "float64", "loops";
 // empty for an operation without weights.
 std::string operation_kernel(const Operation& operation);
+
+OperationFacts operation_facts(const Operation& operation);
 
 }  // namespace squant::eval::cuda

@@ -35,6 +35,22 @@ TEST(TorchNetworkTest, GivesTheLogitsOfTheFloatEngine) {
   }
 }
 
+TEST(TorchNetworkTest, HeldImagesGiveTheSameLogitsBatchByBatch) {
+  constexpr std::int64_t kImages = 5;
+  const eval::Model model = generated("fmnist_resnet");
+  const std::vector<std::uint8_t> pixels = eval::some_pixels(model.info->input, kImages);
+  std::vector<float> expected(static_cast<std::size_t>(kImages * model.info->num_classes));
+  std::vector<float> got(expected.size());
+  const auto engine = make_torch_engine(model, "cpu", TorchPrecision::kFloat32);
+  engine->run_pixels(pixels.data(), kImages, expected.data());
+  engine->hold_pixels(pixels.data(), kImages, 2);
+  for (int pass = 0; pass < 2; ++pass) {
+    std::fill(got.begin(), got.end(), 0.0F);
+    engine->run_held(got.data());
+    for (std::size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i], expected[i], 1e-4F);
+  }
+}
+
 TEST(TorchNetworkTest, EveryNetworkCanBeBuilt) {
   for (const eval::ModelInfo& info : eval::all_models()) {
     EXPECT_NO_THROW(make_torch_engine(generated(info.name), "cpu", TorchPrecision::kFloat16))

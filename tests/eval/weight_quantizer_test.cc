@@ -36,7 +36,7 @@ class PretendedDevice final : public CudaDevice {
     return {1000, std::vector<double>(repeats > 0 ? tensors.size() : 0, 1000)};
   }
 
-  double copy_ms(std::int64_t, int) override { return 0; }
+  double copy_ms(std::int64_t, int, CopyFrom) override { return 0; }
 
   std::int64_t largest = std::numeric_limits<std::int64_t>::max();
   bool refuses = false;
