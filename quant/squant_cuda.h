@@ -32,7 +32,8 @@ class SquantCuda {
   // One launch on `stream`, not waited for. Throws CudaError when it is refused.
   void enqueue(cudaStream_t stream);
   // Waits for `stream`; throws std::invalid_argument naming the first tensor and channel that had a
-  // NaN or infinite weight (its codes were not written), CudaError when the work failed.
+  // NaN or infinite weight, or whose scale or zero point overflows float32 (its codes were not
+  // written), CudaError when the work failed.
   void finish(cudaStream_t stream);
 
  private:

@@ -37,15 +37,13 @@ struct Alone {
   static int rank() { return 0; }
   static int size() { return 1; }
   static void sync() {}
-  template <class T>
-  static T min_of(T value) {
-    return value;
-  }
-  template <class T>
-  static T max_of(T value) {
-    return value;
-  }
+  static WeightRange range_of(WeightRange range) { return range; }
+  static std::uint32_t max_of(std::uint32_t value) { return value; }
   static std::int64_t sum_of(std::int64_t value) { return value; }
+  static std::int32_t add(std::int32_t* counter, std::int32_t count) {
+    *counter += count;
+    return *counter - count;
+  }
 };
 
 void run_row(const SquantLaunch& launch, std::int32_t tensor, std::int32_t row,
@@ -65,15 +63,17 @@ void run_block(const SquantLaunch& launch, const BlockWork& work) {
   const bool spills = work.spill_slot >= 0;
   const std::int64_t elements = spills ? launch.spill_elements : launch.shared_elements;
   std::vector<unsigned char> shared(static_cast<std::size_t>(elements * kBytesPerElement));
+  std::vector<std::uint64_t> keys(kKeysPerBlock);
   unsigned char* const base =
       spills ? launch.spill + work.spill_slot * elements * kBytesPerElement : shared.data();
-  const TeamScratch scratch{reinterpret_cast<float*>(base),
-                            reinterpret_cast<std::int16_t*>(base + elements * 4)};
   const std::int32_t end =
       work.is_long ? work.first_row + 1
                    : std::min(work.first_row + kRowsPerBlock, launch.tensors[work.tensor].out);
   for (std::int32_t row = work.first_row; row < end; ++row) {
-    run_row(launch, work.tensor, row, scratch);
+    std::int32_t num_keys = 0;
+    run_row(launch, work.tensor, row,
+            {reinterpret_cast<float*>(base), reinterpret_cast<std::int16_t*>(base + elements * 4),
+             keys.data(), kKeysPerBlock, &num_keys});
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <barrier>
 #include <cmath>
 #include <cstdint>
@@ -31,17 +32,19 @@ class ThreadTeam {
   int rank() const { return rank_; }
   int size() const { return static_cast<int>(meeting_.slots.size()); }
   void sync() { meeting_.barrier.arrive_and_wait(); }
-  float min_of(float value) {
-    return reduce(value, [](float a, float b) { return b < a ? b : a; });
-  }
-  float max_of(float value) {
-    return reduce(value, [](float a, float b) { return b > a ? b : a; });
+  WeightRange range_of(WeightRange value) {
+    return reduce(value, [](WeightRange a, WeightRange b) {
+      return WeightRange{min_or_nan(a.min, b.min), max_or_nan(a.max, b.max)};
+    });
   }
   std::uint32_t max_of(std::uint32_t value) {
     return reduce(value, [](std::uint32_t a, std::uint32_t b) { return b > a ? b : a; });
   }
   std::int64_t sum_of(std::int64_t value) {
     return reduce(value, [](std::int64_t a, std::int64_t b) { return a + b; });
+  }
+  std::int32_t add(std::int32_t* counter, std::int32_t count) {
+    return std::atomic_ref<std::int32_t>(*counter).fetch_add(count);
   }
 
  private:
@@ -63,6 +66,9 @@ class ThreadTeam {
   int rank_;
 };
 
+// Few, so that rows here have more candidates than that.
+constexpr std::int32_t kMaxKeys = 16;
+
 struct RowResult {
   std::vector<std::int8_t> codes;
   float scale = 0;
@@ -76,6 +82,8 @@ RowResult by_team(int team_size, const std::vector<float>& weights, WeightShape 
   result.codes.assign(weights.size(), 99);
   std::vector<float> error(weights.size());
   std::vector<std::int16_t> rounded(weights.size());
+  std::vector<std::uint64_t> keys(kMaxKeys);
+  std::int32_t num_keys = 0;
   Meeting meeting(team_size);
   std::vector<std::thread> threads;
   std::vector<char> finite(static_cast<std::size_t>(team_size));
@@ -86,7 +94,8 @@ RowResult by_team(int team_size, const std::vector<float>& weights, WeightShape 
                         static_cast<std::int32_t>(shape.kernel)};
       finite[static_cast<std::size_t>(rank)] =
           squant_team_row(team, row, options.bits, options.mode, options.rounding,
-                          {error.data(), rounded.data()}, &result.scale, &result.zero_point);
+                          {error.data(), rounded.data(), keys.data(), kMaxKeys, &num_keys},
+                          &result.scale, &result.zero_point);
     });
   }
   for (std::thread& thread : threads) thread.join();
