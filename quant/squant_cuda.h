@@ -15,7 +15,7 @@ namespace squant::quant {
 bool cuda_available(std::string* why_not = nullptr);
 
 // Whether SquantCuda is for tensors of this shape: channels of at most kMaxRow weights, as for
-// squant_cpu, and at most 2^28 weights (long channels need 6 bytes of working memory a weight).
+// squant_cpu, and at most 2^28 weights (long channels need 5 bytes of working memory a weight).
 bool squant_cuda_takes(const WeightShape& shape);
 
 // A network's launch, prepared once for the current device. The tensors' weights, codes, scale and

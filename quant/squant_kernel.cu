@@ -26,23 +26,19 @@ struct OrderedRange {
 __device__ __forceinline__ std::int32_t warp_min(std::int32_t value) {
   return __reduce_min_sync(kFullWarp, value);
 }
-template <class T>
-__device__ __forceinline__ T warp_max(T value) {
+__device__ __forceinline__ std::int32_t warp_max(std::int32_t value) {
   return __reduce_max_sync(kFullWarp, value);
 }
 #else
-template <class T, class Combine>
-__device__ __forceinline__ T warp_reduce(T value, Combine combine) {
+__device__ __forceinline__ std::int32_t warp_min(std::int32_t value) {
   for (int offset = 16; offset > 0; offset /= 2)
-    value = combine(value, __shfl_xor_sync(kFullWarp, value, offset));
+    value = min(value, __shfl_xor_sync(kFullWarp, value, offset));
   return value;
 }
-__device__ __forceinline__ std::int32_t warp_min(std::int32_t value) {
-  return warp_reduce(value, [](std::int32_t a, std::int32_t b) { return b < a ? b : a; });
-}
-template <class T>
-__device__ __forceinline__ T warp_max(T value) {
-  return warp_reduce(value, [](T a, T b) { return b > a ? b : a; });
+__device__ __forceinline__ std::int32_t warp_max(std::int32_t value) {
+  for (int offset = 16; offset > 0; offset /= 2)
+    value = max(value, __shfl_xor_sync(kFullWarp, value, offset));
+  return value;
 }
 #endif
 
@@ -65,10 +61,6 @@ class WarpTeam {
     const OrderedRange found = warp_range(range);
     return {from_ordered(found.min), from_ordered(found.max)};
   }
-  __device__ std::uint32_t max_of(std::uint32_t value) {
-    sync();
-    return warp_max(value);
-  }
   __device__ std::int64_t sum_of(std::int64_t value) {
     sync();
     return warp_sum(value);
@@ -78,13 +70,12 @@ class WarpTeam {
   }
 };
 
-// What the warps of a block tell each other, two times over: a reduction writes to one while slow
-// threads still read the other, so one barrier does for each.
+// What the warps of a block tell each other. Written once in a block's life, so one barrier does
+// for each.
 struct BlockPartials {
   static constexpr int kWarps = kThreadsPerBlock / 32;
   OrderedRange range[kWarps];
-  std::int64_t sum[2][kWarps];
-  std::uint32_t max[2][kWarps];
+  std::int64_t sum[kWarps];
 };
 
 class BlockTeam {
@@ -93,7 +84,6 @@ class BlockTeam {
   __device__ int rank() const { return static_cast<int>(threadIdx.x); }
   __device__ static constexpr int size() { return kThreadsPerBlock; }
   __device__ void sync() { __syncthreads(); }
-  // Once in a block's life.
   __device__ WeightRange range_of(WeightRange range) {
     OrderedRange* const all = partials_->range;
     OrderedRange found = warp_range(range);
@@ -105,16 +95,8 @@ class BlockTeam {
     }
     return {from_ordered(found.min), from_ordered(found.max)};
   }
-  __device__ std::uint32_t max_of(std::uint32_t value) {
-    std::uint32_t* const all = partials_->max[turn_ ^= 1];
-    value = warp_max(value);
-    if ((threadIdx.x & 31u) == 0) all[threadIdx.x / 32] = value;
-    __syncthreads();
-    for (int warp = 0; warp < BlockPartials::kWarps; ++warp) value = max(value, all[warp]);
-    return value;
-  }
   __device__ std::int64_t sum_of(std::int64_t value) {
-    std::int64_t* const all = partials_->sum[turn_ ^= 1];
+    std::int64_t* const all = partials_->sum;
     value = warp_sum(value);
     if ((threadIdx.x & 31u) == 0) all[threadIdx.x / 32] = value;
     __syncthreads();
@@ -128,7 +110,6 @@ class BlockTeam {
 
  private:
   BlockPartials* partials_;
-  int turn_ = 0;
 };
 
 // The keys of a block's teams, and how many each has.
@@ -142,7 +123,7 @@ __device__ TeamScratch scratch_at(unsigned char* base, std::int64_t elements, Bl
                                   int team, int teams) {
   const int max_keys = kKeysPerBlock / teams;
   return {reinterpret_cast<float*>(base),
-          reinterpret_cast<std::int16_t*>(base + elements * sizeof(float)),
+          reinterpret_cast<std::int8_t*>(base + elements * sizeof(float)),
           keys->keys + team * max_keys, max_keys, keys->count + team};
 }
 

@@ -34,7 +34,7 @@ inline constexpr int kThreadsPerBlock = 128;
 inline constexpr int kRowsPerBlock = kThreadsPerBlock / 32;
 // Elements that a warp's share of shared memory holds.
 inline constexpr std::int32_t kShortRow = 1152;
-inline constexpr std::int64_t kBytesPerElement = sizeof(float) + sizeof(std::int16_t);
+inline constexpr std::int64_t kBytesPerElement = sizeof(float) + sizeof(std::int8_t);
 // TeamScratch::keys of a block; a warp has its share of them.
 inline constexpr std::int32_t kKeysPerBlock = 256;
 

@@ -18,10 +18,11 @@ SQ_HOST_DEVICE WeightRange stage_weights(Team& team, const float* weights, std::
   std::int32_t done = 0;
   if (is_aligned<FloatPack>(weights)) {
     const std::int32_t packs = size / 4;
-    SQ_UNROLL_4
+    for (std::int32_t i = team.rank(); i < packs; i += team.size())
+      copy_pack(staged + 4 * i, weights + 4 * i);
+    finish_copies();
     for (std::int32_t i = team.rank(); i < packs; i += team.size()) {
-      const auto pack = load_pack<FloatPack>(weights + 4 * i);
-      store_pack(staged + 4 * i, pack);
+      const auto pack = load_pack<FloatPack>(staged + 4 * i);
       for (const float weight : pack.v) range = widened(range, weight);
     }
     done = packs * 4;
@@ -55,7 +56,7 @@ SQ_HOST_DEVICE bool squant_team_row(Team& team, const TeamRow& row, int bits, Mo
   if (rounds_inside(lowest, highest, codes)) {
     round_inside_row(team, row, affine, codes, mode, rounding, scratch);
   } else {
-    round_any_row(team, row, affine, codes, mode, rounding, scratch);
+    round_any_row(team, AnyRow{row, affine, codes, rounding, scratch}, mode);
   }
   if (team.rank() == 0) {
     *scale = affine.scale;

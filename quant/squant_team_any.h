@@ -5,186 +5,116 @@
 
 #include <cstdint>
 
+#include "quant/squant_team_select.h"
 #include "quant/team.h"
 
 namespace squant::quant {
 
-// Far outside every code range, and still an int16 after the shift: clamping there changes no code.
-inline constexpr float kRoundedLimit = 16000.0f;
+// A channel on its way. scratch.error holds its errors, later what stage C may flip; scratch.codes
+// how often each element was flipped up, less how often down. The rest follows from the weights.
+struct AnyRow {
+  TeamRow row;
+  Affine affine;
+  CodeRange range;
+  Rounding rounding;
+  TeamScratch scratch;
 
-SQ_HOST_DEVICE std::int16_t pack_rounded(float rounded, bool flips) {
-  const CodeRange limit{-kRoundedLimit, kRoundedLimit};
-  return static_cast<std::int16_t>(static_cast<int>(clamp_code(rounded, limit)) * 2 +
-                                   (flips ? 1 : 0));
-}
-SQ_HOST_DEVICE void flip_rounded(std::int16_t& rounded, bool up) {
-  rounded = static_cast<std::int16_t>(rounded + (up ? 2 : -2));
-}
-// Floored: the flag is the lowest bit of a two's complement number.
-SQ_HOST_DEVICE int unpack_rounded(std::int16_t rounded) { return rounded >> 1; }
+  SQ_HOST_DEVICE std::int32_t size() const { return row.in * row.kernel; }
+  SQ_HOST_DEVICE float x(std::int32_t i) const { return to_code_units(row.weights[i], affine); }
+  SQ_HOST_DEVICE void flip(std::int32_t i, bool up) const {
+    scratch.codes[i] = static_cast<std::int8_t>(scratch.codes[i] + (up ? 1 : -1));
+  }
+};
 
-// An element's key in stage K, 0 where it may not go `up`.
-SQ_HOST_DEVICE std::uint64_t kernel_key(const TeamScratch& scratch, std::int32_t i, bool up) {
-  const float error = scratch.error[i];
-  const bool candidate = (scratch.rounded[i] & 1) != 0 && (up ? error < 0.0f : error > 0.0f);
-  return candidate ? flip_key(up ? -error : error, static_cast<std::uint32_t>(i)) : 0;
-}
-
-// The largest key of [begin, end) below `bound`, 0 where there is none.
-SQ_HOST_DEVICE std::uint64_t next_kernel_key(const TeamScratch& scratch, std::int32_t begin,
+// The largest key of the elements of [begin, end) that may go `up`, below `bound`; 0: there is
+// none.
+SQ_HOST_DEVICE std::uint64_t next_kernel_key(const AnyRow& any, std::int32_t begin,
                                              std::int32_t end, bool up, std::uint64_t bound) {
   std::uint64_t best = 0;
   for (std::int32_t i = begin; i < end; ++i) {
-    const std::uint64_t key = kernel_key(scratch, i, up);
+    const float error = any.scratch.error[i];
+    if (!can_flip(any.x(i), error, up, any.range)) continue;
+    const std::uint64_t key = flip_key(fabsf(error), static_cast<std::uint32_t>(i));
     if (key < bound && key > best) best = key;
   }
   return best;
 }
 
-// Stage K on one weight kernel, by one thread (ALGORITHM.md, section 3). Leaves in scratch.error 0
-// but for the named element: its priority, negative where it may go down. Returns the sum of errors
-// that the kernel keeps.
-SQ_HOST_DEVICE std::int64_t team_fix_kernel(const TeamScratch& scratch, std::int32_t begin,
-                                            std::int32_t end) {
+// Stage K on one weight kernel, by one thread (ALGORITHM.md, section 3). Leaves as errors 0 but for
+// the element that it names. Returns the sum of errors that the kernel keeps.
+SQ_HOST_DEVICE std::int64_t fix_any_kernel(const AnyRow& any, std::int32_t begin,
+                                           std::int32_t end) {
+  float* const error = any.scratch.error;
   std::int64_t sum = 0;
-  for (std::int32_t i = begin; i < end; ++i) sum += to_fixed(scratch.error[i]);
+  for (std::int32_t i = begin; i < end; ++i) sum += to_fixed(error[i]);
   const FlipPlan plan = plan_flips(sum);
 
   std::uint64_t last = ~std::uint64_t{0};  // the key of the last element flipped
   std::int64_t flips = 0;
-  std::int32_t named = -1;
-  float named_priority = 0.0f;
-  while (flips < plan.count) {
-    const std::uint64_t key = next_kernel_key(scratch, begin, end, plan.up, last);
+  for (; flips < plan.count; ++flips) {
+    const std::uint64_t key = next_kernel_key(any, begin, end, plan.up, last);
     if (key == 0) break;
     last = key;
-    ++flips;
-    flip_rounded(scratch.rounded[flip_key_index(key)], plan.up);
+    any.flip(static_cast<std::int32_t>(flip_key_index(key)), plan.up);
   }
+  std::int32_t named = -1;
+  float named_error = 0.0f;
   if (plan.enough && flips > 0) {  // undo the last one
     named = static_cast<std::int32_t>(flip_key_index(last));
-    const float left = fabsf(error_after_flip(scratch.error[named], plan.up));
-    named_priority = plan.up ? -left : left;
+    const float left = fabsf(error_after_flip(error[named], plan.up));
+    named_error = plan.up ? left : -left;
   } else if (!plan.enough) {  // go on with the next one
-    const std::uint64_t key = next_kernel_key(scratch, begin, end, plan.up, last);
+    const std::uint64_t key = next_kernel_key(any, begin, end, plan.up, last);
     if (key != 0) {
       named = static_cast<std::int32_t>(flip_key_index(key));
-      named_priority = -scratch.error[named];
+      named_error = error[named];
     }
   }
-  for (std::int32_t i = begin; i < end; ++i) scratch.error[i] = 0.0f;
-  if (named >= 0) scratch.error[named] = named_priority;
+  for (std::int32_t i = begin; i < end; ++i) error[i] = 0.0f;
+  if (named >= 0) error[named] = named_error;
   const std::int64_t moved = flips << kFixedBits;
   return plan.up ? sum + moved : sum - moved;
 }
 
-// Stage C's candidates: signed priorities, positive where the element may go up.
-SQ_HOST_DEVICE std::uint32_t channel_priority(const TeamScratch& scratch, std::int32_t i, bool up) {
-  const float priority = up ? scratch.error[i] : -scratch.error[i];
-  return priority > 0.0f ? float_bits(priority) : 0;
-}
-
+// Stage K, or what stage C may flip without it: errors of elements that cannot move become 0.
+// Returns this member's sum of errors.
 template <class Team>
-SQ_HOST_DEVICE std::int64_t count_at_least(Team& team, const TeamScratch& scratch,
-                                           std::int32_t size, bool up, std::uint32_t bound) {
-  std::int64_t count = 0;
-  for (std::int32_t i = team.rank(); i < size; i += team.size()) {
-    count += channel_priority(scratch, i, up) >= bound ? 1 : 0;
-  }
-  return team.sum_of(count);
-}
-
-// Stage C (section 4): flips the plan.count candidates of the largest priority, of equal ones the
-// lower index. The threshold is found by bisection over the priorities' bits, which order as the
-// floats do.
-template <class Team>
-SQ_HOST_DEVICE void team_fix_channel(Team& team, const TeamScratch& scratch, std::int32_t size,
-                                     FlipPlan plan) {
-  if (plan.count == 0) return;
-  std::uint32_t largest = 0;
-  for (std::int32_t i = team.rank(); i < size; i += team.size()) {
-    const std::uint32_t bits = channel_priority(scratch, i, plan.up);
-    if (bits > largest) largest = bits;
-  }
-  largest = team.max_of(largest);
-  if (largest == 0) return;
-
-  // Invariant: more than `count` candidates are >= low (or low is 1 and takes them all); at most
-  // `count` are >= high.
-  std::uint32_t low = 1;
-  std::uint32_t high = largest + 1;
-  std::int64_t at_high = 0;
-  const std::int64_t all = count_at_least(team, scratch, size, plan.up, low);
-  if (all <= plan.count) {
-    high = low;
-    at_high = all;
-  }
-  while (high - low > 1 && at_high < plan.count) {
-    const std::uint32_t middle = low + (high - low) / 2;
-    const std::int64_t count = count_at_least(team, scratch, size, plan.up, middle);
-    if (count <= plan.count) {
-      high = middle;
-      at_high = count;
-    } else {
-      low = middle;
-    }
-  }
-  for (std::int32_t i = team.rank(); i < size; i += team.size()) {
-    if (channel_priority(scratch, i, plan.up) >= high) flip_rounded(scratch.rounded[i], plan.up);
-  }
-  if (at_high == plan.count || all <= plan.count) return;
-
-  // Ties at `low`: the lowest indices take what is left.
-  std::uint32_t from = 0;
-  for (std::int64_t left = plan.count - at_high; left > 0; --left) {
-    std::uint32_t best = 0;  // complement of the index: the lowest index is the largest
-    for (std::int32_t i = team.rank(); i < size; i += team.size()) {
-      const auto index = static_cast<std::uint32_t>(i);
-      if (index >= from && channel_priority(scratch, i, plan.up) == low && ~index > best)
-        best = ~index;
-    }
-    const std::uint32_t chosen = ~team.max_of(best);
-    if (team.rank() == 0) flip_rounded(scratch.rounded[chosen], plan.up);
-    from = chosen + 1;
-  }
-}
-
-// Stages E, K and C on the weights that scratch.error holds; writes row.codes.
-template <class Team>
-SQ_COLD void round_any_row(Team team, TeamRow row, Affine affine, CodeRange range, Mode mode,
-                           Rounding rounding, TeamScratch scratch) {
-  const std::int32_t size = row.in * row.kernel;
-  for (std::int32_t i = team.rank(); i < size; i += team.size()) {
-    const float x = to_code_units(scratch.error[i], affine);
-    const float rounded = round_element(x, range, rounding);
-    const float error = rounded - x;
-    scratch.error[i] = error;
-    scratch.rounded[i] = pack_rounded(rounded, can_flip(x, error, error < 0.0f, range));
-  }
-  team.sync();
-
+SQ_HOST_DEVICE std::int64_t fix_any_kernels(Team& team, const AnyRow& any, Mode mode) {
   std::int64_t sum = 0;
-  if (has_kernel_stage(mode) && row.kernel > 1) {
-    for (std::int32_t j = team.rank(); j < row.in; j += team.size()) {
-      sum += team_fix_kernel(scratch, j * row.kernel, (j + 1) * row.kernel);
-    }
-  } else {
-    for (std::int32_t i = team.rank(); i < size; i += team.size()) {
-      const float error = scratch.error[i];
-      sum += to_fixed(error);
-      scratch.error[i] =
-          (scratch.rounded[i] & 1) != 0 ? -error : 0.0f;  // an error below 0 asks to go up
-    }
+  if (has_kernel_stage(mode) && any.row.kernel > 1) {
+    for (std::int32_t j = team.rank(); j < any.row.in; j += team.size())
+      sum += fix_any_kernel(any, j * any.row.kernel, (j + 1) * any.row.kernel);
+    return sum;
   }
-  sum = team.sum_of(sum);
-  if (has_channel_stage(mode)) team_fix_channel(team, scratch, size, plan_flips(sum));
-  team.sync();
+  for (std::int32_t i = team.rank(); i < any.size(); i += team.size()) {
+    float& error = any.scratch.error[i];
+    sum += to_fixed(error);
+    if (!can_flip(any.x(i), error, error < 0.0f, any.range)) error = 0.0f;
+  }
+  return sum;
+}
 
-  const int low = static_cast<int>(range.lo);
-  const int high = static_cast<int>(range.hi);
-  for (std::int32_t i = team.rank(); i < size; i += team.size()) {
-    const int code = unpack_rounded(scratch.rounded[i]);
-    row.codes[i] = static_cast<std::int8_t>(code < low ? low : (code > high ? high : code));
+// Stages E, K and C; writes row.codes.
+template <class Team>
+SQ_COLD void round_any_row(Team team, AnyRow any, Mode mode) {
+  for (std::int32_t i = team.rank(); i < any.size(); i += team.size()) {
+    const float x = any.x(i);
+    any.scratch.error[i] = round_element(x, any.range, any.rounding) - x;
+    any.scratch.codes[i] = 0;
+  }
+  team.sync();
+  const std::int64_t sum = team.sum_of(fix_any_kernels(team, any, mode));
+  if (has_channel_stage(mode)) {
+    constexpr std::int32_t kNoLimit = 1 << 8;
+    flip_candidates(
+        team, {any.scratch.error, any.size(), 1, INFINITY, any.scratch.codes, -kNoLimit, kNoLimit},
+        any.scratch, plan_flips(sum));
+  }
+  team.sync();
+  for (std::int32_t i = team.rank(); i < any.size(); i += team.size()) {
+    const float rounded = round_element(any.x(i), any.range, any.rounding);
+    any.row.codes[i] = static_cast<std::int8_t>(
+        clamp_code(rounded + static_cast<float>(any.scratch.codes[i]), any.range));
   }
 }
 

@@ -9,10 +9,6 @@
 
 namespace squant::quant {
 
-SQ_HOST_DEVICE std::int8_t* scratch_codes(const TeamScratch& scratch) {
-  return reinterpret_cast<std::int8_t*>(scratch.rounded);
-}
-
 // The lowest bytes of four words.
 SQ_HOST_DEVICE std::uint32_t lowest_bytes(std::uint32_t a, std::uint32_t b, std::uint32_t c,
                                           std::uint32_t d) {
@@ -29,7 +25,7 @@ SQ_HOST_DEVICE std::int64_t round_elements(Team& team, std::int32_t size, Affine
                                            const TeamScratch& scratch) {
   std::int64_t sum = 0;
   const std::int32_t packs = size / 4;
-  std::int8_t* const codes = scratch_codes(scratch);
+  std::int8_t* const codes = scratch.codes;
   for (std::int32_t i = team.rank(); i < packs; i += team.size()) {
     auto pack = load_pack<FloatPack>(scratch.error + 4 * i);
     std::uint32_t code[4];
@@ -165,7 +161,7 @@ SQ_HOST_DEVICE std::int64_t fix_kernel_inside(float* errors, std::int8_t* codes,
 template <int kKernel, class Team>
 SQ_HOST_DEVICE std::int64_t fix_kernels_inside(Team& team, const TeamRow& row, CodeRange range,
                                                const TeamScratch& scratch) {
-  std::int8_t* const codes = scratch_codes(scratch);
+  std::int8_t* const codes = scratch.codes;
   const std::int32_t size = kKernel > 0 ? kKernel : row.kernel;
   std::int64_t sum = 0;
   for (std::int32_t j = team.rank(); j < row.in; j += team.size()) {
@@ -212,7 +208,7 @@ template <class Team>
 SQ_HOST_DEVICE void round_inside_row(Team& team, const TeamRow& row, Affine affine, CodeRange range,
                                      Mode mode, Rounding rounding, const TeamScratch& scratch) {
   const std::int32_t size = row.in * row.kernel;
-  std::int8_t* const codes = scratch_codes(scratch);
+  std::int8_t* const codes = scratch.codes;
   if (mode == Mode::kE) {
     round_elements<false>(team, size, affine, rounding, scratch);
     team.sync();
@@ -231,6 +227,7 @@ SQ_HOST_DEVICE void round_inside_row(Team& team, const TeamRow& row, Affine affi
     const Candidates candidates{scratch.error,
                                 kernels ? row.in : size,
                                 kernels ? row.kernel : 1,
+                                kernels ? 1.125f : 0.5625f,
                                 codes,
                                 static_cast<std::int32_t>(range.lo),
                                 static_cast<std::int32_t>(range.hi)};

@@ -18,6 +18,7 @@ struct Candidates {
   const float* errors;
   std::int32_t count;
   std::int32_t stride;
+  float above;         // all priorities
   std::int8_t* codes;  // of all elements
   std::int32_t lo;     // codes that cannot go down, or up
   std::int32_t hi;
@@ -116,7 +117,7 @@ SQ_HOST_DEVICE void flip_candidates(Team& team, const Candidates& of, const Team
                                     FlipPlan plan) {
   if (plan.count == 0) return;
   std::uint64_t low = 0;
-  std::uint64_t high = bound_at(of.stride == 1 ? 0.5625f : 1.125f);  // above all priorities
+  std::uint64_t high = bound_at(of.above);
   std::uint64_t bound = first_bound(of, plan.count);
   for (int pass = 1;; ++pass) {
     visit_at_least(team, of, plan.up, bound, [&](std::uint64_t key) {

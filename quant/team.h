@@ -2,9 +2,9 @@
 // host in tests. C++17, host and device.
 //
 // A Team gives rank(), size(), sync() (a barrier that also orders memory), and, each a sync() too
-// and with the same result for every member:
-//   range_of(WeightRange)                   the smallest and the largest; NaN where a member has
-//   NaN sum_of(int64), max_of(uint32)
+// and with the same result for every member, at most once for a channel:
+//   range_of(WeightRange)  the smallest and the largest; NaN where a member has NaN
+//   sum_of(int64)
 // and add(int32*, int32), an atomic addition that returns what was there before. Results do not
 // depend on a team's size: sums are integers, and flips have a total order (numerics.h).
 #pragma once
@@ -29,9 +29,9 @@ namespace squant::quant {
 // Where a team works: shared memory for rows that fit, global memory for the others. The team's
 // alone; num_keys is 0 at first.
 struct TeamScratch {
-  float* error;           // [in * kernel], 16-byte aligned: the weights at first, then errors
-  std::int16_t* rounded;  // [in * kernel], 16-byte aligned
-  std::uint64_t* keys;    // [max_keys]: candidates that stage C looks at closely
+  float* error;         // [in * kernel], 16-byte aligned: the weights at first, then errors
+  std::int8_t* codes;   // [in * kernel], 16-byte aligned
+  std::uint64_t* keys;  // [max_keys]: candidates that stage C looks at closely
   std::int32_t max_keys;
   std::int32_t* num_keys;
 };
@@ -107,6 +107,24 @@ SQ_HOST_DEVICE void store_pack(void* at, const Packed& pack) {
   *static_cast<Packed*>(at) = pack;
 #else
   memcpy(at, &pack, sizeof pack);
+#endif
+}
+
+// Copies a FloatPack that this thread alone looks at before the next sync(); it is there after
+// finish_copies(). On a GPU the copies to shared memory are all on their way at once.
+SQ_HOST_DEVICE void copy_pack(float* to, const float* from) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  if (__isShared(to)) {
+    const auto shared = static_cast<std::uint32_t>(__cvta_generic_to_shared(to));
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared), "l"(from) : "memory");
+    return;
+  }
+#endif
+  store_pack(to, load_pack<FloatPack>(from));
+}
+SQ_HOST_DEVICE void finish_copies() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.wait_all;" ::: "memory");
 #endif
 }
 

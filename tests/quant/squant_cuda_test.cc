@@ -126,7 +126,7 @@ std::vector<WeightShape> shapes_of_every_kind() {
   for (const std::int64_t kernel : {2, 3, 7, 25, 49}) {
     for (const std::int64_t in : {1, 3, 24, 46, 47, 200}) shapes.push_back({2, in, kernel});
   }
-  for (const std::int64_t in : {37200, 60000}) shapes.push_back({1, in, 1});
+  for (const std::int64_t in : {45200, 60000}) shapes.push_back({1, in, 1});
   for (const std::int64_t in : {4600, 8000}) shapes.push_back({2, in, 9});
   shapes.push_back({300, 64, 9});
   shapes.push_back({37, 144, 1});

@@ -25,11 +25,11 @@ struct Channel {
   std::vector<float> errors;
   std::vector<std::int8_t> codes;
   std::int32_t stride = 1;
+  float above = 1.125F;
 
   Candidates candidates() {
-    return {errors.data(), static_cast<std::int32_t>(errors.size()) / stride,
-            stride,        codes.data(),
-            kLo,           kHi};
+    const auto count = static_cast<std::int32_t>(errors.size()) / stride;
+    return {errors.data(), count, stride, above, codes.data(), kLo, kHi};
   }
 };
 
@@ -64,6 +64,7 @@ std::vector<std::int8_t> team_flips(int team_size, std::int32_t max_keys, Channe
 Channel draw_channel(std::mt19937& random, std::int32_t size, int kind) {
   std::uniform_real_distribution<float> uniform(-0.5F, 0.5F);
   Channel channel;
+  if (random() % 2 == 0) channel.above = INFINITY;
   channel.stride = kind == 5 ? 9 : 1;
   for (std::int32_t i = 0; i < size * channel.stride; ++i) {
     float error = uniform(random);

@@ -45,7 +45,7 @@ RowResult by_team(int team_size, const std::vector<float>& weights, WeightShape 
   std::copy(weights.begin(), weights.end(), placed.begin() + misaligned.weights);
   std::vector<std::int8_t> codes(size + misaligned.codes + 16, kUntouched);
   std::vector<float> error(size);
-  std::vector<std::int16_t> rounded(size);
+  std::vector<std::int8_t> scratch_codes(size);
   std::vector<std::uint64_t> keys(kMaxKeys);
   std::int32_t num_keys = 0;
   RowResult result;
@@ -55,7 +55,7 @@ RowResult by_team(int team_size, const std::vector<float>& weights, WeightShape 
                       static_cast<std::int32_t>(shape.in), static_cast<std::int32_t>(shape.kernel)};
     finite[static_cast<std::size_t>(team.rank())] =
         squant_team_row(team, row, options.bits, options.mode, options.rounding,
-                        {error.data(), rounded.data(), keys.data(), kMaxKeys, &num_keys},
+                        {error.data(), scratch_codes.data(), keys.data(), kMaxKeys, &num_keys},
                         &result.scale, &result.zero_point);
   });
   result.finite = finite[0] != 0;

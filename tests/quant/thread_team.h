@@ -30,9 +30,6 @@ class ThreadTeam {
       return WeightRange{min_or_nan(a.min, b.min), max_or_nan(a.max, b.max)};
     });
   }
-  std::uint32_t max_of(std::uint32_t value) {
-    return reduce(value, [](std::uint32_t a, std::uint32_t b) { return b > a ? b : a; });
-  }
   std::int64_t sum_of(std::int64_t value) {
     return reduce(value, [](std::int64_t a, std::int64_t b) { return a + b; });
   }
