@@ -82,6 +82,33 @@ SQ_HOST_DEVICE float round_element(float x, CodeRange range, Rounding rounding) 
                                 : even;  // half up differs from half to even in this case alone
 }
 
+// Section 2, for an `x` that rounds to a code of the range: its code and error, as round_element
+// gives them. Adding 1.5 * 2^23 leaves no bit for a fraction, and the integer in the lowest bits.
+struct InsideElement {
+  float error;
+  std::uint32_t code;  // the lowest byte is the code, the others are not for use
+};
+
+template <Rounding kRounding>
+SQ_HOST_DEVICE InsideElement round_inside(float x) {
+  constexpr float kNoFraction = 12582912.0f;
+  float shifted = x + kNoFraction;
+  float error = (shifted - kNoFraction) - x;
+  if (kRounding == Rounding::kPaper && error == -0.5f) {  // half up
+    shifted += 1.0f;
+    error = 0.5f;
+  }
+  std::uint32_t bits = 0;
+  memcpy(&bits, &shifted, sizeof bits);
+  return {error, bits};
+}
+
+// Whether every x of [lowest, highest] rounds to a code of the range. |error| is then at most 0.5,
+// and an element may flip while its code, not only its x, is short of the range's end.
+SQ_HOST_DEVICE bool rounds_inside(float lowest, float highest, CodeRange range) {
+  return rintf(lowest) >= range.lo && rintf(highest) <= range.hi;
+}
+
 // Section 2: may this element move one step up (or down)? Its priority is then |error|.
 SQ_HOST_DEVICE bool can_flip(float x, float error, bool up, CodeRange range) {
   return up ? (error < 0.0f && x < range.hi) : (error > 0.0f && x > range.lo);
@@ -96,6 +123,11 @@ inline constexpr float kFixedScale = static_cast<float>(1 << kFixedBits);
 
 SQ_HOST_DEVICE std::int64_t to_fixed(float error) {
   return static_cast<std::int64_t>(error * kFixedScale);
+}
+
+// The same for |error| <= 0.5: up to 63 of them can be added in 32 bits.
+SQ_HOST_DEVICE std::int32_t to_fixed_inside(float error) {
+  return static_cast<std::int32_t>(error * kFixedScale);
 }
 
 // What a sum of errors asks for: `count` flips up or down. enough: they make good for the whole sum

@@ -94,11 +94,16 @@ SquantCuda::SquantCuda(std::span<const SquantTensor> tensors, const SquantOption
         work.push_back({index, first, false, -1});
       continue;
     }
-    if (row <= fits) shared = std::max(shared, row);
+    const std::int64_t padded = padded_row(row);
+    const bool spills = padded > fits;
     for (std::int32_t first = 0; first < t.out; ++first) {
-      work.push_back({index, first, true, row <= fits ? -1 : slots++});
+      work.push_back({index, first, true, spills ? slots++ : -1});
     }
-    if (row > fits) spill_elements = std::max<std::int64_t>(spill_elements, row);
+    if (spills) {
+      spill_elements = std::max(spill_elements, padded);
+    } else {
+      shared = std::max(shared, static_cast<std::int32_t>(padded));
+    }
   }
   // Long rows first: they would otherwise be the last to finish.
   std::stable_sort(work.begin(), work.end(), [&](const BlockWork& a, const BlockWork& b) {
@@ -146,7 +151,8 @@ void SquantCuda::finish(cudaStream_t stream) {
   if (broken == kNoneBroken) return;
   throw std::invalid_argument("SquantCuda: tensor '" + impl_->names[broken >> 32] + "': channel " +
                               std::to_string(broken & 0xffffffffU) +
-                              " has a NaN or infinite weight");
+                              " has a NaN or infinite weight, or weights so large that their scale "
+                              "or zero point overflows float32");
 }
 
 bool squant_cuda_takes(const WeightShape& shape) {

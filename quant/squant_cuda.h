@@ -15,7 +15,7 @@ namespace squant::quant {
 bool cuda_available(std::string* why_not = nullptr);
 
 // Whether SquantCuda is for tensors of this shape: channels of at most kMaxRow weights, as for
-// squant_cpu, and at most 2^28 weights (long channels need 6 bytes of working memory a weight).
+// squant_cpu, and at most 2^28 weights (long channels need 5 bytes of working memory a weight).
 bool squant_cuda_takes(const WeightShape& shape);
 
 // A network's launch, prepared once for the current device. The tensors' weights, codes, scale and
@@ -32,7 +32,8 @@ class SquantCuda {
   // One launch on `stream`, not waited for. Throws CudaError when it is refused.
   void enqueue(cudaStream_t stream);
   // Waits for `stream`; throws std::invalid_argument naming the first tensor and channel that had a
-  // NaN or infinite weight (its codes were not written), CudaError when the work failed.
+  // NaN or infinite weight, or whose scale or zero point overflows float32 (its codes were not
+  // written), CudaError when the work failed.
   void finish(cudaStream_t stream);
 
  private:

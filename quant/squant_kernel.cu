@@ -8,75 +8,135 @@ namespace {
 
 constexpr unsigned kFullWarp = 0xffffffffu;
 
-// The order of a reduction does not matter for any of these: minimum, maximum, integer sum.
-template <class T, class Combine>
-__device__ __forceinline__ T warp_reduce(T value, Combine combine) {
-  for (int offset = 16; offset > 0; offset /= 2)
-    value = combine(value, __shfl_xor_sync(kFullWarp, value, offset));
-  return value;
+// Integers in the order of the floats; NaNs come first or last.
+__device__ __forceinline__ std::int32_t ordered(float value) {
+  const std::int32_t bits = __float_as_int(value);
+  return bits < 0 ? bits ^ 0x7fffffff : bits;
+}
+__device__ __forceinline__ float from_ordered(std::int32_t bits) {
+  return __int_as_float(bits < 0 ? bits ^ 0x7fffffff : bits);
 }
 
-struct Smaller {
-  __device__ float operator()(float a, float b) const { return b < a ? b : a; }
+struct OrderedRange {
+  std::int32_t min;
+  std::int32_t max;
 };
-struct Larger {
-  template <class T>
-  __device__ T operator()(T a, T b) const {
-    return b > a ? b : a;
-  }
-};
-struct Sum {
-  __device__ std::int64_t operator()(std::int64_t a, std::int64_t b) const { return a + b; }
-};
+
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+__device__ __forceinline__ std::int32_t warp_min(std::int32_t value) {
+  return __reduce_min_sync(kFullWarp, value);
+}
+__device__ __forceinline__ std::int32_t warp_max(std::int32_t value) {
+  return __reduce_max_sync(kFullWarp, value);
+}
+#else
+__device__ __forceinline__ std::int32_t warp_min(std::int32_t value) {
+  for (int offset = 16; offset > 0; offset /= 2)
+    value = min(value, __shfl_xor_sync(kFullWarp, value, offset));
+  return value;
+}
+__device__ __forceinline__ std::int32_t warp_max(std::int32_t value) {
+  for (int offset = 16; offset > 0; offset /= 2)
+    value = max(value, __shfl_xor_sync(kFullWarp, value, offset));
+  return value;
+}
+#endif
+
+__device__ __forceinline__ OrderedRange warp_range(WeightRange range) {
+  return {warp_min(ordered(range.min)), warp_max(ordered(range.max))};
+}
+__device__ __forceinline__ std::int64_t warp_sum(std::int64_t value) {
+#pragma unroll
+  for (int offset = 16; offset > 0; offset /= 2) value += __shfl_xor_sync(kFullWarp, value, offset);
+  return value;
+}
 
 class WarpTeam {
  public:
   __device__ int rank() const { return static_cast<int>(threadIdx.x & 31u); }
-  __device__ int size() const { return 32; }
+  __device__ static constexpr int size() { return 32; }
   __device__ void sync() { __syncwarp(); }
-  __device__ float min_of(float value) { return warp_reduce(value, Smaller()); }
-  __device__ float max_of(float value) { return warp_reduce(value, Larger()); }
-  __device__ std::uint32_t max_of(std::uint32_t value) { return warp_reduce(value, Larger()); }
-  __device__ std::int64_t sum_of(std::int64_t value) { return warp_reduce(value, Sum()); }
+  __device__ WeightRange range_of(WeightRange range) {
+    sync();
+    const OrderedRange found = warp_range(range);
+    return {from_ordered(found.min), from_ordered(found.max)};
+  }
+  __device__ std::int64_t sum_of(std::int64_t value) {
+    sync();
+    return warp_sum(value);
+  }
+  __device__ std::int32_t add(std::int32_t* counter, std::int32_t count) {
+    return atomicAdd(counter, count);
+  }
+};
+
+// What the warps of a block tell each other. Written once in a block's life, so one barrier does
+// for each.
+struct BlockPartials {
+  static constexpr int kWarps = kThreadsPerBlock / 32;
+  OrderedRange range[kWarps];
+  std::int64_t sum[kWarps];
 };
 
 class BlockTeam {
  public:
-  explicit __device__ BlockTeam(std::int64_t* partial) : partial_(partial) {}
+  explicit __device__ BlockTeam(BlockPartials* partials) : partials_(partials) {}
   __device__ int rank() const { return static_cast<int>(threadIdx.x); }
-  __device__ int size() const { return kThreadsPerBlock; }
+  __device__ static constexpr int size() { return kThreadsPerBlock; }
   __device__ void sync() { __syncthreads(); }
-  __device__ float min_of(float value) { return reduce(value, Smaller()); }
-  __device__ float max_of(float value) { return reduce(value, Larger()); }
-  __device__ std::uint32_t max_of(std::uint32_t value) { return reduce(value, Larger()); }
-  __device__ std::int64_t sum_of(std::int64_t value) { return reduce(value, Sum()); }
-
- private:
-  template <class T, class Combine>
-  __device__ T reduce(T value, Combine combine) {
-    T* partial = reinterpret_cast<T*>(partial_);
-    value = warp_reduce(value, combine);
-    if ((threadIdx.x & 31u) == 0) partial[threadIdx.x / 32] = value;
+  __device__ WeightRange range_of(WeightRange range) {
+    OrderedRange* const all = partials_->range;
+    OrderedRange found = warp_range(range);
+    if ((threadIdx.x & 31u) == 0) all[threadIdx.x / 32] = found;
     __syncthreads();
-    value = partial[0];
-    for (int warp = 1; warp < kThreadsPerBlock / 32; ++warp) value = combine(value, partial[warp]);
-    __syncthreads();  // partial is free again
+    for (int warp = 0; warp < BlockPartials::kWarps; ++warp) {
+      found.min = min(found.min, all[warp].min);
+      found.max = max(found.max, all[warp].max);
+    }
+    return {from_ordered(found.min), from_ordered(found.max)};
+  }
+  __device__ std::int64_t sum_of(std::int64_t value) {
+    std::int64_t* const all = partials_->sum;
+    value = warp_sum(value);
+    if ((threadIdx.x & 31u) == 0) all[threadIdx.x / 32] = value;
+    __syncthreads();
+    value = 0;
+    for (int warp = 0; warp < BlockPartials::kWarps; ++warp) value += all[warp];
     return value;
   }
-  std::int64_t* partial_;
+  __device__ std::int32_t add(std::int32_t* counter, std::int32_t count) {
+    return atomicAdd(counter, count);
+  }
+
+ private:
+  BlockPartials* partials_;
 };
 
-__device__ TeamScratch scratch_at(unsigned char* base, std::int64_t elements) {
+// The keys of a block's teams, and how many each has.
+struct BlockKeys {
+  std::uint64_t keys[kKeysPerBlock];
+  std::int32_t count[kRowsPerBlock];
+};
+
+// The scratch of team `team` of the block's `teams`.
+__device__ TeamScratch scratch_at(unsigned char* base, std::int64_t elements, BlockKeys* keys,
+                                  int team, int teams) {
+  const int max_keys = kKeysPerBlock / teams;
   return {reinterpret_cast<float*>(base),
-          reinterpret_cast<std::int16_t*>(base + elements * sizeof(float))};
+          reinterpret_cast<std::int8_t*>(base + elements * sizeof(float)),
+          keys->keys + team * max_keys, max_keys, keys->count + team};
 }
 
 template <class Team>
 __device__ void run_row(Team& team, const SquantLaunch& launch, std::int32_t tensor,
                         std::int32_t row, const TeamScratch& scratch) {
+  if (team.rank() == 0) *scratch.num_keys = 0;
   const DeviceTensor& t = launch.tensors[tensor];
   const std::int64_t offset = static_cast<std::int64_t>(row) * t.in * t.kernel;
   const TeamRow team_row{t.weights + offset, t.codes + offset, t.in, t.kernel};
+  // Or the compiler would have to assume that a store to the scratch may change a weight.
+  __builtin_assume(__isGlobal(team_row.weights));
+  __builtin_assume(__isGlobal(team_row.codes));
   const bool finite = squant_team_row(team, team_row, launch.bits, launch.mode, launch.rounding,
                                       scratch, t.scale + row, t.zero_point + row);
   if (!finite && team.rank() == 0) {
@@ -85,26 +145,30 @@ __device__ void run_row(Team& team, const SquantLaunch& launch, std::int32_t ten
   }
 }
 
-__global__ void __launch_bounds__(kThreadsPerBlock) squant_rows(SquantLaunch launch) {
+__global__ void __launch_bounds__(kThreadsPerBlock, 8) squant_rows(SquantLaunch launch) {
   extern __shared__ __align__(16) unsigned char shared[];
-  __shared__ std::int64_t partial[kThreadsPerBlock / 32];
+  __shared__ BlockPartials partials;
+  __shared__ BlockKeys keys;
   const BlockWork work = launch.work[blockIdx.x];
   const DeviceTensor& t = launch.tensors[work.tensor];
   if (work.is_long) {
-    const std::int64_t elements = static_cast<std::int64_t>(t.in) * t.kernel;
-    BlockTeam team(partial);
-    const bool spills = work.spill_slot >= 0;
-    unsigned char* base =
-        spills ? launch.spill + work.spill_slot * launch.spill_elements * kBytesPerElement : shared;
-    run_row(team, launch, work.tensor, work.first_row,
-            scratch_at(base, spills ? launch.spill_elements : elements));
+    const std::int64_t elements = padded_row(static_cast<std::int64_t>(t.in) * t.kernel);
+    BlockTeam team(&partials);
+    if (work.spill_slot < 0) {
+      run_row(team, launch, work.tensor, work.first_row, scratch_at(shared, elements, &keys, 0, 1));
+    } else {
+      unsigned char* const spill =
+          launch.spill + work.spill_slot * launch.spill_elements * kBytesPerElement;
+      run_row(team, launch, work.tensor, work.first_row, scratch_at(spill, elements, &keys, 0, 1));
+    }
   } else {
     const int warp = static_cast<int>(threadIdx.x / 32);
     const std::int32_t row = work.first_row + warp;
     if (row >= t.out) return;  // a whole warp leaves: the others use warp barriers alone
     WarpTeam team;
     run_row(team, launch, work.tensor, row,
-            scratch_at(shared + warp * kShortRow * kBytesPerElement, kShortRow));
+            scratch_at(shared + warp * kShortRow * kBytesPerElement, kShortRow, &keys, warp,
+                       kRowsPerBlock));
   }
 }
 
@@ -128,7 +192,7 @@ cudaError_t max_shared_elements(int device, std::int32_t* elements) {
   int bytes = 0;
   const cudaError_t status =
       cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
-  constexpr int kStatic = 1024;  // room for the reduction buffer
+  constexpr int kStatic = sizeof(BlockPartials) + sizeof(BlockKeys) + 64;
   *elements = static_cast<std::int32_t>((bytes - kStatic) / kBytesPerElement);
   return status;
 }

@@ -30,21 +30,26 @@ struct BlockWork {
   std::int32_t spill_slot;  // where a long row works that does not fit shared memory; -1: it fits
 };
 
-inline constexpr int kThreadsPerBlock = 256;
+inline constexpr int kThreadsPerBlock = 128;
 inline constexpr int kRowsPerBlock = kThreadsPerBlock / 32;
-inline constexpr std::int32_t kShortRow =
-    768;  // elements that a warp's share of shared memory holds
-inline constexpr std::int64_t kBytesPerElement = sizeof(float) + sizeof(std::int16_t);
+// Elements that a warp's share of shared memory holds.
+inline constexpr std::int32_t kShortRow = 1152;
+inline constexpr std::int64_t kBytesPerElement = sizeof(float) + sizeof(std::int8_t);
+// TeamScratch::keys of a block; a warp has its share of them.
+inline constexpr std::int32_t kKeysPerBlock = 256;
+
+// A row's elements and what aligns the arrays behind them.
+SQ_HOST_DEVICE std::int64_t padded_row(std::int64_t elements) { return (elements + 15) / 16 * 16; }
 
 struct SquantLaunch {
   const DeviceTensor* tensors;  // device
   const BlockWork* work;        // device
   std::int32_t num_blocks;
   std::int32_t
-      shared_elements;  // that a block's shared memory holds, at least kRowsPerBlock * kShortRow
-  unsigned char*
-      spill;  // device: kBytesPerElement * spill_elements a slot, for rows above shared_elements
-  std::int64_t spill_elements;  // the longest such row
+      shared_elements;   // that a block's shared memory holds, at least kRowsPerBlock * kShortRow
+  unsigned char* spill;  // device: kBytesPerElement * spill_elements a slot, for padded rows above
+                         // shared_elements
+  std::int64_t spill_elements;  // the longest such row, padded
   unsigned long long* broken;   // device: the lowest (tensor << 32 | row) with a NaN or infinite
                                 // weight, else all ones
   int bits;

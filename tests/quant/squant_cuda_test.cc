@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "quant/cuda_check.h"
+#include "tests/quant/draw_weights.h"
 
 namespace squant::quant {
 namespace {
@@ -99,7 +100,7 @@ Output on_cpu(const Network& network, const std::vector<float>& weights,
   return output;
 }
 
-class SquantCudaTest : public testing::Test {
+class SquantCudaTest : public ::testing::Test {
  protected:
   void SetUp() override {
     std::string why_not;
@@ -107,27 +108,55 @@ class SquantCudaTest : public testing::Test {
   }
 };
 
+// Rows on both sides of every border: a pack, a warp, a warp's share of shared memory, a thread's
+// marks, all of shared memory. Rows of odd length put what follows at every alignment.
+std::vector<WeightShape> shapes_of_every_kind() {
+  std::vector<WeightShape> shapes;
+  for (const std::int64_t in :
+       {1,    2,    3,    4,    31,   32,   33,   127,  128,  129,  511,   1023,  1024, 1025,
+        1151, 1152, 1153, 2048, 4095, 4096, 4097, 8191, 8192, 8193, 25088, 37200, 60000}) {
+    shapes.push_back({3, in, 1});
+  }
+  for (const std::int64_t in : {1,    2,    3,    4,    31,   32,   33,   127,  128,  129,  511,
+                                1023, 1024, 1025, 1151, 1152, 1153, 2048, 4096, 4097, 8192, 8193}) {
+    shapes.push_back({3, in, 1});
+  }
+  for (const std::int64_t in : {1, 2, 3, 16, 31, 32, 33, 127, 128, 129, 256, 512})
+    shapes.push_back({5, in, 9});
+  for (const std::int64_t kernel : {2, 3, 7, 25, 49}) {
+    for (const std::int64_t in : {1, 3, 24, 46, 47, 200}) shapes.push_back({2, in, kernel});
+  }
+  for (const std::int64_t in : {45200, 60000}) shapes.push_back({1, in, 1});
+  for (const std::int64_t in : {4600, 8000}) shapes.push_back({2, in, 9});
+  shapes.push_back({300, 64, 9});
+  shapes.push_back({37, 144, 1});
+  return shapes;
+}
+
+// Every tensor of a kind of its own, so that a few draws show every shape with every kind.
+std::vector<float> draw_network(std::mt19937& random, const Network& network, int first_kind) {
+  std::vector<float> weights(static_cast<std::size_t>(network.num_weights));
+  float* at = weights.data();
+  int kind = first_kind % testing::kNumWeightKinds;
+  for (const WeightShape& shape : network.shapes) {
+    for (std::int64_t channel = 0; channel < shape.out; ++channel) {
+      testing::draw_weights(random, static_cast<testing::WeightKind>(kind), at, shape.row());
+      at += shape.row();
+    }
+    kind = (kind + 1) % testing::kNumWeightKinds;
+  }
+  return weights;
+}
+
 TEST_F(SquantCudaTest, CodesEqualTheCpusForEveryModeAndShape) {
-  // Short and long rows, every kernel size of the paper's networks, and one row beyond shared
-  // memory.
-  const Network network({{64, 3, 49},
-                         {64, 64, 9},
-                         {512, 512, 9},
-                         {37, 144, 1},
-                         {96, 1, 25},
-                         {24, 16, 7},
-                         {10, 2048, 1},
-                         {5, 1, 1},
-                         {3, 60000, 1},
-                         {2, 8000, 9}});
+  const Network network(shapes_of_every_kind());
   constexpr std::uint32_t kSeed = 7;
   std::mt19937 random(kSeed);
-  std::normal_distribution<float> normal(0.0F, 0.05F);
-  std::vector<float> weights(static_cast<std::size_t>(network.num_weights));
-  for (float& weight : weights) weight = normal(random);
-  for (const int bits : {2, 3, 4, 6, 8}) {
-    for (const Mode mode : {Mode::kE, Mode::kEK, Mode::kEC, Mode::kEKC}) {
-      for (const Rounding rounding : {Rounding::kCurrent, Rounding::kPaper}) {
+  int draw = 0;
+  for (const int bits : {4, 2, 8, 3, 4, 6}) {
+    for (const Rounding rounding : {Rounding::kCurrent, Rounding::kPaper}) {
+      const std::vector<float> weights = draw_network(random, network, draw++);
+      for (const Mode mode : {Mode::kE, Mode::kEK, Mode::kEC, Mode::kEKC}) {
         SquantOptions options;
         options.bits = bits;
         options.mode = mode;
@@ -136,8 +165,11 @@ TEST_F(SquantCudaTest, CodesEqualTheCpusForEveryModeAndShape) {
         const Output cpu = on_cpu(network, weights, options);
         ASSERT_EQ(gpu.scale, cpu.scale) << "seed " << kSeed;
         ASSERT_EQ(gpu.zero_point, cpu.zero_point);
-        ASSERT_EQ(gpu.codes, cpu.codes)
-            << mode_name(mode) << ' ' << rounding_name(rounding) << ' ' << bits << " bits";
+        for (std::size_t i = 0; i < cpu.codes.size(); ++i) {
+          ASSERT_EQ(gpu.codes[i], cpu.codes[i])
+              << "weight " << i << ' ' << mode_name(mode) << ' ' << rounding_name(rounding) << ' '
+              << bits << " bits, draw " << draw;
+        }
       }
     }
   }

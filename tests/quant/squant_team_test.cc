@@ -4,64 +4,26 @@
 
 #include <gtest/gtest.h>
 
-#include <barrier>
-#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <random>
-#include <thread>
-#include <tuple>
 #include <vector>
 
 #include "quant/squant.h"
+#include "tests/quant/draw_weights.h"
+#include "tests/quant/thread_team.h"
 
 namespace squant::quant {
 namespace {
 
-// What the threads of one team share.
-struct Meeting {
-  explicit Meeting(int size) : barrier(size), slots(static_cast<std::size_t>(size)) {}
-  std::barrier<> barrier;
-  std::vector<std::int64_t> slots;
-};
+using testing::draw_weights;
+using testing::run_team;
+using testing::ThreadTeam;
+using testing::WeightKind;
 
-class ThreadTeam {
- public:
-  ThreadTeam(Meeting& meeting, int rank) : meeting_(meeting), rank_(rank) {}
-  int rank() const { return rank_; }
-  int size() const { return static_cast<int>(meeting_.slots.size()); }
-  void sync() { meeting_.barrier.arrive_and_wait(); }
-  float min_of(float value) {
-    return reduce(value, [](float a, float b) { return b < a ? b : a; });
-  }
-  float max_of(float value) {
-    return reduce(value, [](float a, float b) { return b > a ? b : a; });
-  }
-  std::uint32_t max_of(std::uint32_t value) {
-    return reduce(value, [](std::uint32_t a, std::uint32_t b) { return b > a ? b : a; });
-  }
-  std::int64_t sum_of(std::int64_t value) {
-    return reduce(value, [](std::int64_t a, std::int64_t b) { return a + b; });
-  }
-
- private:
-  template <class T, class Combine>
-  T reduce(T value, Combine combine) {
-    std::memcpy(&meeting_.slots[static_cast<std::size_t>(rank_)], &value, sizeof value);
-    sync();
-    T result{};
-    std::memcpy(&result, &meeting_.slots[0], sizeof result);
-    for (std::size_t i = 1; i < meeting_.slots.size(); ++i) {
-      T other{};
-      std::memcpy(&other, &meeting_.slots[i], sizeof other);
-      result = combine(result, other);
-    }
-    sync();
-    return result;
-  }
-  Meeting& meeting_;
-  int rank_;
-};
+// Few, so that rows here have more candidates than that.
+constexpr std::int32_t kMaxKeys = 16;
+constexpr std::int8_t kUntouched = 99;
 
 struct RowResult {
   std::vector<std::int8_t> codes;
@@ -70,27 +32,40 @@ struct RowResult {
   bool finite = true;
 };
 
+// How far the row's memory is from an alignment of 16 bytes.
+struct Misaligned {
+  std::size_t weights = 0;
+  std::size_t codes = 0;
+};
+
 RowResult by_team(int team_size, const std::vector<float>& weights, WeightShape shape,
-                  const SquantOptions& options) {
+                  const SquantOptions& options, Misaligned misaligned = {}) {
+  const std::size_t size = weights.size();
+  std::vector<float> placed(size + misaligned.weights);
+  std::copy(weights.begin(), weights.end(), placed.begin() + misaligned.weights);
+  std::vector<std::int8_t> codes(size + misaligned.codes + 16, kUntouched);
+  std::vector<float> error(size);
+  std::vector<std::int8_t> scratch_codes(size);
+  std::vector<std::uint64_t> keys(kMaxKeys);
+  std::int32_t num_keys = 0;
   RowResult result;
-  result.codes.assign(weights.size(), 99);
-  std::vector<float> error(weights.size());
-  std::vector<std::int16_t> rounded(weights.size());
-  Meeting meeting(team_size);
-  std::vector<std::thread> threads;
   std::vector<char> finite(static_cast<std::size_t>(team_size));
-  for (int rank = 0; rank < team_size; ++rank) {
-    threads.emplace_back([&, rank] {
-      ThreadTeam team(meeting, rank);
-      const TeamRow row{weights.data(), result.codes.data(), static_cast<std::int32_t>(shape.in),
-                        static_cast<std::int32_t>(shape.kernel)};
-      finite[static_cast<std::size_t>(rank)] =
-          squant_team_row(team, row, options.bits, options.mode, options.rounding,
-                          {error.data(), rounded.data()}, &result.scale, &result.zero_point);
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
+  run_team(team_size, [&](ThreadTeam& team) {
+    const TeamRow row{placed.data() + misaligned.weights, codes.data() + misaligned.codes,
+                      static_cast<std::int32_t>(shape.in), static_cast<std::int32_t>(shape.kernel)};
+    finite[static_cast<std::size_t>(team.rank())] =
+        squant_team_row(team, row, options.bits, options.mode, options.rounding,
+                        {error.data(), scratch_codes.data(), keys.data(), kMaxKeys, &num_keys},
+                        &result.scale, &result.zero_point);
+  });
   result.finite = finite[0] != 0;
+  const auto begin = codes.begin() + misaligned.codes;
+  result.codes.assign(begin, begin + size);
+  for (std::size_t i = 0; i < codes.size(); ++i) {
+    if (i < misaligned.codes || i >= misaligned.codes + size) {
+      EXPECT_EQ(codes[i], kUntouched) << "beside the row, at " << i;
+    }
+  }
   return result;
 }
 
@@ -104,55 +79,90 @@ RowResult by_cpu(const std::vector<float>& weights, WeightShape shape,
   return result;
 }
 
-// Normal weights, or weights on a coarse grid, which have many equal priorities.
-std::vector<float> draw_weights(std::mt19937& random, std::int64_t size) {
-  std::normal_distribution<float> normal(0.0F, 0.1F);
-  std::uniform_int_distribution<int> grid(-20, 20);
-  const bool coarse = random() % 3 == 0;
-  const bool one_sided = random() % 4 == 0;
-  std::vector<float> weights(static_cast<std::size_t>(size));
-  for (float& weight : weights) {
-    weight = coarse ? static_cast<float>(grid(random)) * 0.25F : normal(random);
-    if (one_sided) weight = std::fabs(weight) + 0.5F;
-  }
-  return weights;
+SquantOptions draw_options(std::mt19937& random) {
+  SquantOptions options;
+  // 4 bits often: some kinds of weights are made for them.
+  options.bits = random() % 2 == 0 ? 4 : 2 + static_cast<int>(random() % 7);
+  options.mode = static_cast<Mode>(random() % 4);
+  options.rounding = static_cast<Rounding>(random() % 2);
+  options.num_threads = 1;
+  return options;
 }
 
 TEST(SquantTeamTest, TeamsOfEverySizeGiveTheCodesOfTheReference) {
   constexpr std::uint32_t kSeed = 20220425;
   std::mt19937 random(kSeed);
-  const WeightShape shapes[] = {{1, 1, 1},  {1, 64, 1}, {1, 300, 1}, {1, 5, 9},
-                                {1, 64, 9}, {1, 3, 49}, {1, 1, 25},  {1, 40, 7}};
-  for (int trial = 0; trial < 300; ++trial) {
-    const WeightShape shape = shapes[random() % std::size(shapes)];
-    const std::vector<float> weights = draw_weights(random, shape.size());
-    SquantOptions options;
-    options.bits = 2 + static_cast<int>(random() % 7);
-    options.mode = static_cast<Mode>(random() % 4);
-    options.rounding = static_cast<Rounding>(random() % 2);
-    options.num_threads = 1;
+  const std::int64_t kernels[] = {1, 1, 9, 9, 2, 3, 7, 25, 49};
+  const std::int64_t ins[] = {1, 2, 3, 4, 5, 15, 16, 17, 31, 32, 33, 64, 127, 128, 129, 300, 513};
+  for (int trial = 0; trial < 1500; ++trial) {
+    const WeightShape shape{1, ins[random() % std::size(ins)],
+                            kernels[random() % std::size(kernels)]};
+    const auto kind = static_cast<WeightKind>(random() % testing::kNumWeightKinds);
+    std::vector<float> weights(static_cast<std::size_t>(shape.size()));
+    draw_weights(random, kind, weights.data(), shape.size());
+    const SquantOptions options = draw_options(random);
     const RowResult expected = by_cpu(weights, shape, options);
-    for (const int team_size : {1, 3, 8}) {
-      const RowResult got = by_team(team_size, weights, shape, options);
-      ASSERT_TRUE(got.finite);
-      ASSERT_EQ(got.codes, expected.codes)
-          << "seed " << kSeed << " trial " << trial << " team " << team_size << " in " << shape.in
-          << " kernel " << shape.kernel << " bits " << options.bits << ' '
-          << mode_name(options.mode) << ' ' << rounding_name(options.rounding);
-      ASSERT_EQ(got.scale, expected.scale);
-      ASSERT_EQ(got.zero_point, expected.zero_point);
-    }
+    const int team_sizes[] = {1, 1, 3, 8};
+    const int team_size = team_sizes[random() % std::size(team_sizes)];
+    const RowResult got =
+        by_team(team_size, weights, shape, options, {random() % 4, random() % 16});
+    ASSERT_TRUE(got.finite);
+    ASSERT_EQ(got.codes, expected.codes)
+        << "seed " << kSeed << " trial " << trial << " team " << team_size << " in " << shape.in
+        << " kernel " << shape.kernel << " bits " << options.bits << " kind "
+        << static_cast<int>(kind) << ' ' << mode_name(options.mode) << ' '
+        << rounding_name(options.rounding);
+    ASSERT_EQ(got.scale, expected.scale);
+    ASSERT_EQ(got.zero_point, expected.zero_point);
   }
 }
 
 TEST(SquantTeamTest, NotFiniteWeightsAreReportedAndNothingIsWritten) {
+  using Limits = std::numeric_limits<float>;
   for (const float broken :
-       {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
-    std::vector<float> weights(90, 0.5F);
-    weights[77] = broken;
-    const RowResult got = by_team(4, weights, {1, 10, 9}, {});
-    EXPECT_FALSE(got.finite);
-    EXPECT_EQ(got.codes, std::vector<std::int8_t>(90, 99));
+       {Limits::quiet_NaN(), -Limits::quiet_NaN(), Limits::infinity(), -Limits::infinity()}) {
+    for (const std::size_t place : {0, 5, 77, 90}) {  // in a member's share, and in the tail
+      std::vector<float> weights(91, 0.5F);
+      weights[0] = -1.0F;
+      weights[place] = broken;
+      const RowResult got = by_team(4, weights, {1, 13, 7}, {});
+      EXPECT_FALSE(got.finite) << broken << " at " << place;
+      EXPECT_EQ(got.codes, std::vector<std::int8_t>(91, kUntouched));
+    }
+  }
+}
+
+TEST(SquantTeamTest, AScaleOrZeroPointThatOverflowsIsReported) {
+  EXPECT_FALSE(by_team(2, {-3e38F, 3e38F, 0.0F}, {1, 3, 1}, {}).finite);  // their range
+  EXPECT_FALSE(by_team(2, {1e30F, 1e30F, 1e30F}, {1, 3, 1}, {}).finite);  // scale * weight
+}
+
+TEST(RoundInsideTest, GivesTheCodesAndErrorsOfRoundElement) {
+  std::mt19937 random(3);
+  for (int bits = 2; bits <= 8; ++bits) {
+    const CodeRange range = signed_code_range(bits);
+    std::uniform_real_distribution<float> uniform(range.lo - 0.5F, range.hi + 0.5F);
+    std::vector<float> all;
+    for (int i = 0; i < 20000; ++i) all.push_back(uniform(random));
+    for (float half = range.lo - 0.5F; half <= range.hi + 0.5F; half += 0.5F) {
+      for (const float x : {half, std::nextafter(half, 1e9F), std::nextafter(half, -1e9F)})
+        all.push_back(x);
+    }
+    for (const float tiny : {1e-30F, -1e-30F, 0x1p-25F, -0.0F}) all.push_back(tiny);
+    for (const float x : all) {
+      if (!rounds_inside(x, x, range)) continue;
+      const auto check = [&](InsideElement got, Rounding rounding) {
+        const float rounded = round_element(x, range, rounding);
+        ASSERT_EQ(static_cast<std::int8_t>(got.code), static_cast<std::int8_t>(rounded)) << x;
+        ASSERT_EQ(got.error, rounded - x) << x;
+        ASSERT_EQ(to_fixed_inside(got.error), to_fixed(got.error));
+        const float code = rounded;
+        ASSERT_EQ(can_flip(x, got.error, true, range), got.error < 0 && code < range.hi) << x;
+        ASSERT_EQ(can_flip(x, got.error, false, range), got.error > 0 && code > range.lo) << x;
+      };
+      check(round_inside<Rounding::kCurrent>(x), Rounding::kCurrent);
+      check(round_inside<Rounding::kPaper>(x), Rounding::kPaper);
+    }
   }
 }
 

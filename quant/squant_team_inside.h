@@ -1,0 +1,240 @@
+// SQuant on one output channel by a team, for channels whose every x rounds to a code: errors are
+// at most 0.5, sums of a few fit 32 bits, and codes need no clamp.
+#pragma once
+
+#include <cstdint>
+
+#include "quant/squant_team_select.h"
+#include "quant/team.h"
+
+namespace squant::quant {
+
+// The lowest bytes of four words.
+SQ_HOST_DEVICE std::uint32_t lowest_bytes(std::uint32_t a, std::uint32_t b, std::uint32_t c,
+                                          std::uint32_t d) {
+#if defined(__CUDA_ARCH__)
+  return __byte_perm(__byte_perm(a, b, 0x0040), __byte_perm(c, d, 0x0040), 0x5410);
+#else
+  return (a & 255u) | (b & 255u) << 8 | (c & 255u) << 16 | d << 24;
+#endif
+}
+
+// Stage E: weights become errors (unless !kErrors) and codes. Returns this member's sum of errors.
+template <Rounding kRounding, bool kErrors, class Team>
+SQ_HOST_DEVICE std::int64_t round_elements(Team& team, std::int32_t size, Affine affine,
+                                           const TeamScratch& scratch) {
+  std::int64_t sum = 0;
+  const std::int32_t packs = size / 4;
+  std::int8_t* const codes = scratch.codes;
+  for (std::int32_t i = team.rank(); i < packs; i += team.size()) {
+    auto pack = load_pack<FloatPack>(scratch.error + 4 * i);
+    std::uint32_t code[4];
+    std::int32_t part = 0;
+    for (int k = 0; k < 4; ++k) {
+      const InsideElement element = round_inside<kRounding>(to_code_units(pack.v[k], affine));
+      pack.v[k] = element.error;
+      code[k] = element.code;
+      part += to_fixed_inside(element.error);
+    }
+    sum += part;
+    if (kErrors) store_pack(scratch.error + 4 * i, pack);
+    store_pack(codes + 4 * i,
+               Pack<std::uint32_t, 1>{lowest_bytes(code[0], code[1], code[2], code[3])});
+  }
+  for (std::int32_t i = packs * 4 + team.rank(); i < size; i += team.size()) {
+    const InsideElement element = round_inside<kRounding>(to_code_units(scratch.error[i], affine));
+    scratch.error[i] = element.error;
+    codes[i] = static_cast<std::int8_t>(element.code);
+    sum += to_fixed_inside(element.error);
+  }
+  return sum;
+}
+
+// The errors of one weight kernel as priorities for one direction. kKernel: the kernel's size,
+// whose priorities then live in registers; 0: known at run time only, and they replace the errors.
+template <int kKernel>
+class KernelPriorities {
+ public:
+  SQ_HOST_DEVICE KernelPriorities(float* errors, std::int32_t, float sign) {
+    SQ_UNROLL
+    for (int i = 0; i < kKernel; ++i) priority_[i] = errors[i] * sign;
+  }
+  SQ_HOST_DEVICE float largest() const {
+    float best = priority_[0];
+    SQ_UNROLL
+    for (int i = 1; i < kKernel; ++i) best = fmaxf(best, priority_[i]);
+    return best;
+  }
+  // Removes the first that is `priority`, and returns its place.
+  SQ_HOST_DEVICE std::int32_t take(float priority) {
+    std::int32_t place = 0;
+    SQ_UNROLL
+    for (int i = kKernel - 1; i >= 0; --i) place = priority_[i] == priority ? i : place;
+    SQ_UNROLL
+    for (int i = 0; i < kKernel; ++i) priority_[i] = i == place ? 0.0f : priority_[i];
+    return place;
+  }
+
+ private:
+  float priority_[kKernel];
+};
+
+template <>
+class KernelPriorities<0> {
+ public:
+  SQ_HOST_DEVICE KernelPriorities(float* errors, std::int32_t size, float sign)
+      : priority_(errors), size_(size) {
+    for (std::int32_t i = 0; i < size; ++i) priority_[i] *= sign;
+  }
+  SQ_HOST_DEVICE float largest() const {
+    float best = priority_[0];
+    for (std::int32_t i = 1; i < size_; ++i) best = fmaxf(best, priority_[i]);
+    return best;
+  }
+  SQ_HOST_DEVICE std::int32_t take(float priority) {
+    std::int32_t place = 0;
+    while (priority_[place] != priority) ++place;
+    priority_[place] = 0.0f;
+    return place;
+  }
+
+ private:
+  float* priority_;
+  std::int32_t size_;
+};
+
+template <int kKernel>
+SQ_HOST_DEVICE std::int64_t sum_of_kernel(const float* errors, std::int32_t size) {
+  if constexpr (kKernel > 0) {
+    static_assert(kKernel < 64, "the sum must fit 32 bits");
+    std::int32_t sum = 0;
+    SQ_UNROLL
+    for (int i = 0; i < kKernel; ++i) sum += to_fixed_inside(errors[i]);
+    return sum;
+  } else {
+    std::int64_t sum = 0;
+    for (std::int32_t i = 0; i < size; ++i) sum += to_fixed_inside(errors[i]);
+    return sum;
+  }
+}
+
+// Stage K on one weight kernel of at least 2 elements, by one thread. Its errors give way to what
+// it names for stage C, as Candidates wants it. Returns the sum of errors that the kernel keeps.
+template <int kKernel>
+SQ_HOST_DEVICE std::int64_t fix_kernel_inside(float* errors, std::int8_t* codes, std::int32_t size,
+                                              CodeRange range) {
+  const std::int64_t sum = sum_of_kernel<kKernel>(errors, size);
+  const FlipPlan plan = plan_flips(sum);
+  const int limit = static_cast<int>(plan.up ? range.hi : range.lo);
+  const int step = plan.up ? 1 : -1;
+  const float sign = plan.up ? -1.0f : 1.0f;
+  KernelPriorities<kKernel> priorities(errors, size, sign);
+
+  const auto flips = static_cast<std::int32_t>(plan.count);
+  const std::int32_t wanted = plan.enough ? flips : flips + 1;  // one more is only named
+  std::int32_t taken = 0;
+  std::int32_t last = 0;
+  float last_priority = 0.0f;
+  while (taken < wanted) {
+    const float priority = priorities.largest();
+    if (!(priority > 0.0f)) break;
+    const std::int32_t place = priorities.take(priority);
+    const int code = codes[place];
+    if (code == limit) continue;
+    if (taken < flips) codes[place] = static_cast<std::int8_t>(code + step);
+    ++taken;
+    last = place;
+    last_priority = priority;
+  }
+  float named = 0.0f;
+  if (plan.enough) {
+    if (taken > 0) named = -sign * fabsf(error_after_flip(sign * last_priority, plan.up));  // undo
+  } else if (taken == wanted) {
+    named = sign * last_priority;
+  }
+  errors[0] = named;
+  errors[1] = static_cast<float>(last);
+  const std::int64_t moved = static_cast<std::int64_t>(taken < flips ? taken : flips) << kFixedBits;
+  return plan.up ? sum + moved : sum - moved;
+}
+
+template <int kKernel, class Team>
+SQ_HOST_DEVICE std::int64_t fix_kernels_inside(Team& team, const TeamRow& row, CodeRange range,
+                                               const TeamScratch& scratch) {
+  std::int8_t* const codes = scratch.codes;
+  const std::int32_t size = kKernel > 0 ? kKernel : row.kernel;
+  std::int64_t sum = 0;
+  for (std::int32_t j = team.rank(); j < row.in; j += team.size()) {
+    sum += fix_kernel_inside<kKernel>(scratch.error + j * size, codes + j * size, size, range);
+  }
+  return sum;
+}
+
+// Copies `size` codes as far as whole packs go, and returns how many that is.
+template <class Packed, class Team>
+SQ_HOST_DEVICE std::int32_t copy_packs(Team& team, const std::int8_t* from, std::int8_t* to,
+                                       std::int32_t size) {
+  constexpr auto kBytes = static_cast<std::int32_t>(sizeof(Packed));
+  const std::int32_t packs = size / kBytes;
+  for (std::int32_t i = team.rank(); i < packs; i += team.size())
+    store_pack(to + kBytes * i, load_pack<Packed>(from + kBytes * i));
+  return packs * kBytes;
+}
+
+template <class Team>
+SQ_HOST_DEVICE void write_codes(Team& team, const std::int8_t* from, std::int8_t* to,
+                                std::int32_t size) {
+  using Long = Pack<std::uint32_t, 4>;
+  using Short = Pack<std::uint32_t, 1>;
+  std::int32_t done = 0;
+  if (is_aligned<Long>(to)) {
+    done = copy_packs<Long>(team, from, to, size);
+  } else if (is_aligned<Short>(to)) {
+    done = copy_packs<Short>(team, from, to, size);
+  }
+  for (std::int32_t i = done + team.rank(); i < size; i += team.size()) to[i] = from[i];
+}
+
+template <bool kErrors, class Team>
+SQ_HOST_DEVICE std::int64_t round_elements(Team& team, std::int32_t size, Affine affine,
+                                           Rounding rounding, const TeamScratch& scratch) {
+  return rounding == Rounding::kCurrent
+             ? round_elements<Rounding::kCurrent, kErrors>(team, size, affine, scratch)
+             : round_elements<Rounding::kPaper, kErrors>(team, size, affine, scratch);
+}
+
+// Stages E, K and C on the weights that scratch.error holds; writes row.codes.
+template <class Team>
+SQ_HOST_DEVICE void round_inside_row(Team& team, const TeamRow& row, Affine affine, CodeRange range,
+                                     Mode mode, Rounding rounding, const TeamScratch& scratch) {
+  const std::int32_t size = row.in * row.kernel;
+  std::int8_t* const codes = scratch.codes;
+  if (mode == Mode::kE) {
+    round_elements<false>(team, size, affine, rounding, scratch);
+    team.sync();
+    return write_codes(team, codes, row.codes, size);
+  }
+  std::int64_t sum = round_elements<true>(team, size, affine, rounding, scratch);
+  const bool kernels = has_kernel_stage(mode) && row.kernel > 1;
+  if (kernels) {
+    team.sync();
+    constexpr std::int32_t kMostFrequent = 9;  // 3 x 3
+    sum = row.kernel == kMostFrequent ? fix_kernels_inside<kMostFrequent>(team, row, range, scratch)
+                                      : fix_kernels_inside<0>(team, row, range, scratch);
+  }
+  if (has_channel_stage(mode)) {
+    const FlipPlan plan = plan_flips(team.sum_of(sum));
+    const Candidates candidates{scratch.error,
+                                kernels ? row.in : size,
+                                kernels ? row.kernel : 1,
+                                kernels ? 1.125f : 0.5625f,
+                                codes,
+                                static_cast<std::int32_t>(range.lo),
+                                static_cast<std::int32_t>(range.hi)};
+    flip_candidates(team, candidates, scratch, plan);
+  }
+  team.sync();
+  write_codes(team, codes, row.codes, size);
+}
+
+}  // namespace squant::quant
