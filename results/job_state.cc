@@ -72,7 +72,8 @@ void read_tiles(Connection& connection, std::int64_t evaluation_id, const JobRow
 std::optional<PreparationRow> read_preparation(Connection& connection, std::int64_t evaluation_id,
                                                const JobRow& job) {
   Query found(connection.statement(
-      "SELECT run_id, rank, ranges_json, quantize_ms, calibrate_ms, num_weights, finished_at"
+      "SELECT run_id, rank, ranges_json, quantize_ms, calibrate_ms, num_weights, finished_at,"
+      " coalesce(quantize_device, '')"
       " FROM preparation WHERE evaluation_id = ?"));
   if (!found.bind(evaluation_id).step()) return std::nullopt;
   return PreparationRow{.evaluation = job.evaluation,
@@ -80,6 +81,7 @@ std::optional<PreparationRow> read_preparation(Connection& connection, std::int6
                         .rank = static_cast<int>(found.integer(1)),
                         .ranges_json = found.text(2),
                         .quantize_ms = found.real(3),
+                        .quantize_device = found.text(7),
                         .calibrate_ms = found.real(4),
                         .num_weights = found.integer(5),
                         .finished_at = found.text(6),

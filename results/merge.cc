@@ -154,7 +154,8 @@ constexpr const char* kPreparations =
 constexpr const char* kPreparationRows =
     "INSERT INTO main.preparation SELECT m.evaluation_id, r.run_id, rank, ranges_json, "
     "quantize_ms, calibrate_ms,"
-    " num_weights, finished_at FROM source.preparation s JOIN temp.evaluation_map m ON m.source_id "
+    " num_weights, finished_at, quantize_device FROM source.preparation s JOIN temp.evaluation_map "
+    "m ON m.source_id "
     "= s.evaluation_id"
     " JOIN temp.run_map r ON r.source_id = s.run_id WHERE true ON CONFLICT DO NOTHING";
 constexpr const char* kTiles =

@@ -30,17 +30,22 @@ int bits_to_compare(const std::vector<const ResultRow*>& rows) {
   return fewest;
 }
 
-std::map<std::string, std::int64_t> weights_of_models(Connection& connection) {
-  std::map<std::string, std::int64_t> weights;
+struct Preparations {
+  std::int64_t num_weights = 0;
+  std::string devices;  // that quantized
+};
+
+std::map<std::string, Preparations> preparations_of_models(Connection& connection) {
+  std::map<std::string, Preparations> models;
   Query rows(connection.statement(
-      "SELECT e.model, max(p.num_weights) FROM preparation p JOIN evaluation e USING "
-      "(evaluation_id) GROUP BY e.model"));
-  while (rows.step()) weights[rows.text(0)] = rows.integer(1);
-  return weights;
+      "SELECT e.model, max(p.num_weights), coalesce(group_concat(DISTINCT quantize_device), '')"
+      " FROM preparation p JOIN evaluation e USING (evaluation_id) GROUP BY e.model"));
+  while (rows.step()) models[rows.text(0)] = {rows.integer(1), rows.text(2)};
+  return models;
 }
 
 TimedModel measure(const std::string& model, const std::vector<const ResultRow*>& rows,
-                   std::int64_t num_weights) {
+                   const Preparations& of) {
   const int bits = bits_to_compare(rows);
   std::vector<double> times;
   for (const ResultRow* row : rows) {
@@ -48,10 +53,11 @@ TimedModel measure(const std::string& model, const std::vector<const ResultRow*>
   }
   std::sort(times.begin(), times.end());
   std::string detail = std::to_string(bits) + " bits";
-  if (num_weights > 0) {
-    const double millions = static_cast<double>(num_weights) / 1e6;
+  if (of.num_weights > 0) {
+    const double millions = static_cast<double>(of.num_weights) / 1e6;
     detail += ", " + decimal(millions, millions < 1 ? 2 : 1) + " M weights";
   }
+  if (!of.devices.empty()) detail += ", " + of.devices;
   return {model, detail, times.front(), times[times.size() / 2], times.back(), {}};
 }
 
@@ -67,11 +73,10 @@ std::vector<TimedModel> timed_models(Connection& connection, std::span<const Res
   }
   if (order.empty()) return {};
   if (order.size() > kMaxModels) order.resize(kMaxModels);
-  const auto weights = weights_of_models(connection);
+  auto preparations = preparations_of_models(connection);
   std::vector<TimedModel> models;
   for (const std::string& model : order) {
-    const auto found = weights.find(model);
-    models.push_back(measure(model, by_model[model], found == weights.end() ? 0 : found->second));
+    models.push_back(measure(model, by_model[model], preparations[model]));
   }
   for (const auto& [model, methods_ms] : times.models) {
     const auto found =

@@ -103,6 +103,8 @@ struct PreparationRow {
   std::string ranges_json;  // [[min, max], ...] per layer, exact (shortest float round trip); "[]"
                             // for float activations
   double quantize_ms = 0;   // whole model
+  std::string
+      quantize_device;  // "cpu", "cuda", or "cuda, cpu"; empty: unknown, or nothing quantized
   double calibrate_ms = 0;
   std::int64_t num_weights = 0;
   std::string finished_at;

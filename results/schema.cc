@@ -10,7 +10,8 @@
 namespace squant::results {
 namespace {
 
-constexpr std::array<const char*, kSchemaVersion> kMigrations = {kSchemaSql, kSchema2Sql};
+constexpr std::array<const char*, kSchemaVersion> kMigrations = {kSchemaSql, kSchema2Sql,
+                                                                 kSchema3Sql};
 static_assert(kMigrations.back() != nullptr, "every schema version needs its step");
 
 void drop_views(SQLite::Database& database) {

@@ -240,10 +240,10 @@ void SqliteStore::add_preparation(const PreparationRow& preparation) {
             " is prepared already, with other activation ranges: hardware or software fault");
       }
     }
-    query("INSERT INTO preparation VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
+    query("INSERT INTO preparation VALUES (?, ?, ?, ?, ?, ?, ?, ?, nullif(?, ''))")
         .bind(evaluation_id, preparation.run_id, preparation.rank, preparation.ranges_json,
               preparation.quantize_ms, preparation.calibrate_ms, preparation.num_weights,
-              or_now(preparation.finished_at))
+              or_now(preparation.finished_at), preparation.quantize_device)
         .run();
     for (const LayerRow& layer : preparation.layers) {
       insert_layer(evaluation_id, layer);

@@ -52,7 +52,7 @@ class StoreConflict : public StoreError {
   using StoreError::StoreError;
 };
 
-inline constexpr int kSchemaVersion = 2;
+inline constexpr int kSchemaVersion = 3;
 
 struct TileRange {
   std::int64_t first = 0;

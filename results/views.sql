@@ -30,7 +30,7 @@ SELECT e.model, e.bits, e.mode,
        e.numerics_version,
        j.chunk, t.compute_ms, t.completed_at,
        l.run_id, l.reference_baseline_pct,
-       e.evaluation, j.config_json, j.identity, j.job_id
+       e.evaluation, j.config_json, j.identity, j.job_id, p.quantize_device
 FROM job j
 JOIN evaluation e USING (evaluation_id)
 JOIN total t USING (job_id)

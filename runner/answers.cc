@@ -84,6 +84,7 @@ results::PreparationRow preparation_row(const Computed& by, const eval::Preparat
   row.rank = by.rank;
   row.ranges_json = ranges_to_json(preparation.ranges);
   row.quantize_ms = preparation.quantize_ms;
+  row.quantize_device = preparation.quantize_device;
   row.calibrate_ms = preparation.calibrate_ms;
   row.num_weights = preparation.num_weights;
   row.finished_at = utc_now();

@@ -59,8 +59,8 @@ json put(const eval::Preparation& preparation) {
   json layers = json::array();
   for (const eval::LayerFacts& layer : preparation.layers) layers.push_back(put(layer));
   return json::array({put(preparation.ranges), std::move(layers), preparation.quantize_ms,
-                      preparation.calibrate_ms, preparation.num_weights, preparation.engine,
-                      preparation.exact});
+                      preparation.quantize_device, preparation.calibrate_ms,
+                      preparation.num_weights, preparation.engine, preparation.exact});
 }
 
 json put(const eval::Evaluator::Tile& tile) {
@@ -244,6 +244,7 @@ eval::Preparation get_preparation(const json& array) {
   preparation.ranges = get_ranges(fields.next());
   preparation.layers = get_list<eval::LayerFacts>(fields.next(), get_layer);
   preparation.quantize_ms = fields.get<double>();
+  preparation.quantize_device = fields.get<std::string>();
   preparation.calibrate_ms = fields.get<double>();
   preparation.num_weights = fields.get<std::int64_t>();
   preparation.engine = fields.get<std::string>();

@@ -149,10 +149,10 @@ ParsedOptions parse_options(const std::vector<std::string>& arguments) {
 }
 
 std::string resolve_device(const std::string& device) {
-  // "auto" takes no GPU before the GPU engine has been proven on one (docs/gpu.md).
-  if (device == "cpu" || device == "auto") return "cpu";
+  if (device == "cpu") return "cpu";
   std::string why_not;
   if (eval::cuda_usable(&why_not)) return "cuda";
+  if (device == "auto") return "cpu";
   throw std::invalid_argument("--device " + device + ": " + why_not +
                               " (--device cpu evaluates on the CPU)");
 }

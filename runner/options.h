@@ -46,8 +46,8 @@ struct ParsedOptions {
 // arguments[0] is the program. Never throws and prints nothing.
 ParsedOptions parse_options(const std::vector<std::string>& arguments);
 
-// "cpu" or "cuda"; "auto" is the CPU. Throws std::invalid_argument for "cuda" where there is no
-// GPU, with the reason.
+// "cpu" or "cuda"; "auto" is a GPU where there is one that can be used. Throws
+// std::invalid_argument for "cuda" where there is none, with the reason.
 std::string resolve_device(const std::string& device);
 
 // Why the workers cannot use NCCL, as far as the command line and this machine tell; empty: they

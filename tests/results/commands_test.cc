@@ -248,10 +248,10 @@ TEST_F(CommandsTest, ReferencesAreTestedByCounts) {
 TEST_F(CommandsTest, ComparisonWithANewerDatabaseIsRefused) {
   add_run("a.sqlite", {exact_}, 165);
   add_run("b.sqlite", {exact_}, 165);
-  ASSERT_EQ(plain_sql(folder_.path("b.sqlite"), "PRAGMA user_version = 3"), "");
+  ASSERT_EQ(plain_sql(folder_.path("b.sqlite"), "PRAGMA user_version = 4"), "");
   const Answer answer = run("compare a.sqlite b.sqlite");
   EXPECT_EQ(answer.code, 2);
-  EXPECT_THAT(answer.text, HasSubstr("its schema version is 3, this program knows 2"));
+  EXPECT_THAT(answer.text, HasSubstr("its schema version is 4, this program knows 3"));
 }
 
 std::string contents(const std::string& path) {
@@ -288,7 +288,7 @@ TEST_F(CommandsTest, OlderDatabaseIsMergedAndComparedAndMigratedOnRequest) {
   EXPECT_EQ(run("compare new.sqlite v1.sqlite").code, 0)
       << run("compare new.sqlite v1.sqlite").text;
   EXPECT_EQ(run("doctor --db v1.sqlite --migrate").code, 3);
-  EXPECT_EQ(plain_sql(folder_.path("v1.sqlite"), "PRAGMA user_version"), "2");
+  EXPECT_EQ(plain_sql(folder_.path("v1.sqlite"), "PRAGMA user_version"), "3");
   EXPECT_EQ(run("show --db v1.sqlite --format csv").text,
             contents(std::string(kVersionOne) + ".csv"));
 }

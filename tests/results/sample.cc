@@ -145,6 +145,7 @@ PreparationRow sample_preparation(const JobRow& job, std::int64_t run_id) {
   preparation.run_id = run_id;
   preparation.ranges_json = "[[-1.5,2.25],[0,6]]";
   preparation.quantize_ms = 1.25;
+  preparation.quantize_device = "cpu";
   preparation.calibrate_ms = 40;
   preparation.num_weights = 1200;
   preparation.finished_at = "2026-01-31T12:00:00.500Z";

@@ -45,12 +45,13 @@ TEST(SchemaTest, OlderDatabaseIsBroughtUpStepByStepAndKeepsItsRows) {
   const std::vector<const char*> steps = {
       migrations()[0],
       migrations()[1],
+      migrations()[2],
       "ALTER TABLE run ADD COLUMN queue TEXT NOT NULL DEFAULT 'none'",
-      "UPDATE run SET queue = 'was ' || queue; CREATE TABLE step_four (id INTEGER PRIMARY KEY) "
+      "UPDATE run SET queue = 'was ' || queue; CREATE TABLE step_five (id INTEGER PRIMARY KEY) "
       "STRICT",
   };
   migrate(database, steps);
-  EXPECT_EQ(one(database, "PRAGMA user_version"), "4");
+  EXPECT_EQ(one(database, "PRAGMA user_version"), "5");
   EXPECT_EQ(one(database, "SELECT run_id || ' ' || experiment_name || ' ' || queue FROM run"),
             "7 name was none");
   EXPECT_EQ(one(database, "SELECT count(*) FROM results"), "0");  // views are made anew
@@ -82,7 +83,7 @@ TEST_F(VersionOneTest, WriterBringsItUpToDateAndKeepsEveryRow) {
   ASSERT_THAT(before, HasSubstr("191f53ecb0ac2de4e69e9df22f30b059"));
   Store::open_writer(path_);
   EXPECT_EQ(plain_sql(path_, sums) + plain_sql(path_, counts), before);
-  EXPECT_EQ(plain_sql(path_, "PRAGMA user_version"), "2");
+  EXPECT_EQ(plain_sql(path_, "PRAGMA user_version"), "3");
   EXPECT_EQ(plain_sql(path_, "SELECT count(*) FROM tiles WHERE outcomes IS NOT NULL"), "0");
   EXPECT_EQ(plain_sql(path_, "SELECT count(*) FROM layers WHERE squared_error_e IS NOT NULL"), "0");
   EXPECT_EQ(plain_sql(path_, "SELECT count(*) FROM classes"), "0");
@@ -135,7 +136,7 @@ TEST(SchemaTest, NewerDatabaseIsRefusedAndLeftAlone) {
       write ? Store::open_writer(path) : Store::open_reader(path);
       ADD_FAILURE() << "a newer schema was accepted";
     } catch (const StoreIncompatible& error) {
-      EXPECT_THAT(error.what(), HasSubstr("its schema version is 99, this program knows 2"));
+      EXPECT_THAT(error.what(), HasSubstr("its schema version is 99, this program knows 3"));
     }
   }
   EXPECT_EQ(plain_sql(path, "PRAGMA user_version"), "99");

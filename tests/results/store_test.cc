@@ -261,6 +261,7 @@ TEST_F(StoreTest, PreparationComesBackAndIsStoredOnce) {
   ASSERT_TRUE(stored);
   EXPECT_EQ(stored->ranges_json, preparation.ranges_json);
   EXPECT_EQ(stored->num_weights, 1200);
+  EXPECT_EQ(stored->quantize_device, "cpu");
   EXPECT_EQ(result(job).quantize_ms, 1.25);
   EXPECT_EQ(plain_sql(path_, "SELECT group_concat(name || ' ' || num_weights) FROM layers"),
             "features.conv 270,output.linear 930");

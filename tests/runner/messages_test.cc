@@ -79,6 +79,7 @@ TEST(MessagesTest, APreparationComesBackAsItWas) {
       {"conv1", {64, 3, 49}, 0.25, errors, {-1, 2}, quant::Saturation{0.125, 0.0625}, 1e7, "int8"},
       {"conv2", {8, 64, 9}, 0, {}, {}, {}, 0, "float"}};
   sent.preparation.quantize_ms = 1.25;
+  sent.preparation.quantize_device = "cuda, cpu";
   sent.preparation.calibrate_ms = 2.5;
   sent.preparation.num_weights = std::int64_t{1} << 40;
   sent.preparation.engine = "integer";
