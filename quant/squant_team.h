@@ -52,15 +52,15 @@ SQ_HOST_DEVICE bool squant_team_row(Team& team, const TeamRow& row, int bits, Mo
   const float highest = to_code_units(range.max, affine);
   if (!(affine.scale > 0.0f) || !is_finite(lowest) || !is_finite(highest)) return false;
 
+  if (team.rank() == 0) {
+    *scale = affine.scale;
+    *zero_point = affine.zero_point;
+  }
   const CodeRange codes = signed_code_range(bits);
   if (rounds_inside(lowest, highest, codes)) {
     round_inside_row(team, row, affine, codes, mode, rounding, scratch);
   } else {
     round_any_row(team, AnyRow{row, affine, codes, rounding, scratch}, mode);
-  }
-  if (team.rank() == 0) {
-    *scale = affine.scale;
-    *zero_point = affine.zero_point;
   }
   return true;
 }

@@ -27,10 +27,10 @@
 namespace squant::quant {
 
 // Where a team works: shared memory for rows that fit, global memory for the others. The team's
-// alone; num_keys is 0 at first.
+// alone, 16-byte aligned, and readable up to a multiple of 16 bytes; num_keys is 0 at first.
 struct TeamScratch {
-  float* error;         // [in * kernel], 16-byte aligned: the weights at first, then errors
-  std::int8_t* codes;   // [in * kernel], 16-byte aligned
+  float* error;         // [in * kernel]: the weights at first, then errors
+  std::int8_t* codes;   // [in * kernel]
   std::uint64_t* keys;  // [max_keys]: candidates that stage C looks at closely
   std::int32_t max_keys;
   std::int32_t* num_keys;

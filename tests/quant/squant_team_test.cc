@@ -44,7 +44,7 @@ RowResult by_team(int team_size, const std::vector<float>& weights, WeightShape 
   std::vector<float> placed(size + misaligned.weights);
   std::copy(weights.begin(), weights.end(), placed.begin() + misaligned.weights);
   std::vector<std::int8_t> codes(size + misaligned.codes + 16, kUntouched);
-  std::vector<float> error(size);
+  std::vector<float> error(size + 3);
   std::vector<std::int8_t> scratch_codes(size);
   std::vector<std::uint64_t> keys(kMaxKeys);
   std::int32_t num_keys = 0;
