@@ -12,6 +12,7 @@ namespace squant::quant {
 namespace {
 
 constexpr unsigned long long kNoneBroken = ~0ULL;
+constexpr int kMostPackedBits = 4;
 
 struct DeviceFree {
   void operator()(void* memory) const { cudaFree(memory); }
@@ -34,7 +35,7 @@ DevicePointer<T> to_device(const std::vector<T>& values) {
   return memory;
 }
 
-DeviceTensor device_tensor(const SquantTensor& tensor) {
+DeviceTensor device_tensor(const SquantTensor& tensor, CudaOutput output) {
   const WeightShape& shape = tensor.shape;
   const auto fail = [&](const std::string& what) {
     throw std::invalid_argument("SquantCuda: tensor '" + tensor.name + "': " + what);
@@ -43,6 +44,10 @@ DeviceTensor device_tensor(const SquantTensor& tensor) {
   if (tensor.weights == nullptr || tensor.codes == nullptr || tensor.scale == nullptr ||
       tensor.zero_point == nullptr) {
     fail("null pointer");
+  }
+  if (output == CudaOutput::kWeights &&
+      reinterpret_cast<std::uintptr_t>(tensor.codes) % alignof(float) != 0) {
+    fail("the output is not aligned for float32");
   }
   constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
   if (shape.out > kMost || shape.in > kMost / shape.kernel)
@@ -67,10 +72,15 @@ struct SquantCuda::Impl {
   SquantLaunch launch{};
 };
 
-SquantCuda::SquantCuda(std::span<const SquantTensor> tensors, const SquantOptions& options)
+SquantCuda::SquantCuda(std::span<const SquantTensor> tensors, const SquantOptions& options,
+                       CudaOutput output)
     : impl_(std::make_unique<Impl>()) {
   if (options.bits < kMinBits || options.bits > kMaxBits) {
     throw std::invalid_argument("SquantCuda: bits must be in [2, 8], got " +
+                                std::to_string(options.bits));
+  }
+  if (output == CudaOutput::kPackedCodes && options.bits > kMostPackedBits) {
+    throw std::invalid_argument("SquantCuda: packed codes have at most 4 bits, got " +
                                 std::to_string(options.bits));
   }
   int device = 0;
@@ -85,7 +95,7 @@ SquantCuda::SquantCuda(std::span<const SquantTensor> tensors, const SquantOption
   std::int64_t spill_elements = 0;
   for (const SquantTensor& tensor : tensors) {
     const auto index = static_cast<std::int32_t>(table.size());
-    table.push_back(device_tensor(tensor));
+    table.push_back(device_tensor(tensor, output));
     impl_->names.push_back(tensor.name);
     const DeviceTensor& t = table.back();
     const std::int32_t row = t.in * t.kernel;
@@ -126,9 +136,7 @@ SquantCuda::SquantCuda(std::span<const SquantTensor> tensors, const SquantOption
                    impl_->spill.get(),
                    spill_elements,
                    impl_->broken.get(),
-                   options.bits,
-                   options.mode,
-                   options.rounding};
+                   {options.bits, options.mode, options.rounding, output}};
   // A copy from pageable memory may return before it has arrived, and streams that do not wait for
   // the default stream would read the tables too early.
   SQ_CUDA_CHECK(cudaStreamSynchronize(nullptr));

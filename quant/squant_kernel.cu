@@ -132,13 +132,15 @@ __device__ void run_row(Team& team, const SquantLaunch& launch, std::int32_t ten
                         std::int32_t row, const TeamScratch& scratch) {
   if (team.rank() == 0) *scratch.num_keys = 0;
   const DeviceTensor& t = launch.tensors[tensor];
-  const std::int64_t offset = static_cast<std::int64_t>(row) * t.in * t.kernel;
-  const TeamRow team_row{t.weights + offset, t.codes + offset, t.in, t.kernel};
+  const std::int64_t size = static_cast<std::int64_t>(t.in) * t.kernel;
+  const TeamRow team_row{t.weights + row * size, t.in, t.kernel};
+  const TeamResult result{
+      static_cast<char*>(t.output) + row * output_bytes(launch.options.output, size), t.scale + row,
+      t.zero_point + row};
   // Or the compiler would have to assume that a store to the scratch may change a weight.
   __builtin_assume(__isGlobal(team_row.weights));
-  __builtin_assume(__isGlobal(team_row.codes));
-  const bool finite = squant_team_row(team, team_row, launch.bits, launch.mode, launch.rounding,
-                                      scratch, t.scale + row, t.zero_point + row);
+  __builtin_assume(__isGlobal(result.output));
+  const bool finite = squant_team_row(team, team_row, launch.options, scratch, result);
   if (!finite && team.rank() == 0) {
     atomicMin(launch.broken,
               (static_cast<unsigned long long>(tensor) << 32) | static_cast<unsigned>(row));

@@ -13,7 +13,7 @@ namespace squant::quant {
 // One weight tensor; all memory on the device.
 struct DeviceTensor {
   const float* weights;
-  std::int8_t* codes;
+  void* output;  // as SquantLaunch::options says
   float* scale;
   float* zero_point;
   std::int32_t out;
@@ -52,9 +52,7 @@ struct SquantLaunch {
   std::int64_t spill_elements;  // the longest such row, padded
   unsigned long long* broken;   // device: the lowest (tensor << 32 | row) with a NaN or infinite
                                 // weight, else all ones
-  int bits;
-  Mode mode;
-  Rounding rounding;
+  TeamOptions options;
 };
 
 // Enqueues one launch on `stream`, not waited for. Returns what the launch said.

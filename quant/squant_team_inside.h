@@ -177,37 +177,11 @@ SQ_HOST_DEVICE std::int64_t fix_kernels_inside(Team& team, const TeamRow& row, C
   return sum;
 }
 
-// Copies `size` codes as far as whole packs go, and returns how many that is.
-template <class Packed, class Team>
-SQ_HOST_DEVICE std::int32_t copy_packs(Team& team, const std::int8_t* from, std::int8_t* to,
-                                       std::int32_t size) {
-  constexpr auto kBytes = static_cast<std::int32_t>(sizeof(Packed));
-  const std::int32_t packs = size / kBytes;
-  for (std::int32_t i = team.rank(); i < packs; i += team.size())
-    store_pack(to + kBytes * i, load_pack<Packed>(from + kBytes * i));
-  return packs * kBytes;
-}
-
-template <class Team>
-SQ_HOST_DEVICE void write_codes(Team& team, const std::int8_t* from, std::int8_t* to,
-                                std::int32_t size) {
-  using Long = Pack<std::uint32_t, 4>;
-  using Short = Pack<std::uint32_t, 1>;
-  std::int32_t done = 0;
-  if (is_aligned<Long>(to)) {
-    done = copy_packs<Long>(team, from, to, size);
-  } else if (is_aligned<Short>(to)) {
-    done = copy_packs<Short>(team, from, to, size);
-  }
-  for (std::int32_t i = done + team.rank(); i < size; i += team.size()) to[i] = from[i];
-}
-
-// Stages E, K and C on the weights that scratch.error holds; writes row.codes.
+// Stages E, K and C on the weights that scratch.error holds; leaves scratch.codes, not synced.
 template <class Team>
 SQ_HOST_DEVICE void round_inside_row(Team& team, const TeamRow& row, Affine affine, CodeRange range,
                                      Mode mode, Rounding rounding, const TeamScratch& scratch) {
   const std::int32_t size = row.in * row.kernel;
-  std::int8_t* const codes = scratch.codes;
   const bool kernels = has_kernel_stage(mode) && row.kernel > 1;
   std::int64_t sum = 0;
   if (kernels) {
@@ -227,13 +201,11 @@ SQ_HOST_DEVICE void round_inside_row(Team& team, const TeamRow& row, Affine affi
                                 kernels ? row.in : size,
                                 kernels ? row.kernel : 1,
                                 kernels ? 1.125f : 0.5625f,
-                                codes,
+                                scratch.codes,
                                 static_cast<std::int32_t>(range.lo),
                                 static_cast<std::int32_t>(range.hi)};
     flip_candidates(team, candidates, scratch, plan);
   }
-  team.sync();
-  write_codes(team, codes, row.codes, size);
 }
 
 }  // namespace squant::quant

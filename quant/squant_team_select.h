@@ -116,7 +116,8 @@ SQ_HOST_DEVICE void flip_first(Team& team, const Candidates& of, const TeamScrat
   for (std::int32_t i = team.rank(); i < num_keys; i += team.size()) {
     const std::uint64_t key = scratch.keys[i];
     std::int32_t before = 0;
-    for (std::int32_t j = 0; j < num_keys; ++j) before += scratch.keys[j] > key ? 1 : 0;
+    for (std::int32_t j = 0; j < num_keys; ++j)
+      before += static_cast<std::int32_t>((key - scratch.keys[j]) >> 63);  // keys have 63 bits
     if (before < plan.count) flip_code(of, key, plan.up);
   }
 }
@@ -130,7 +131,7 @@ SQ_HOST_DEVICE std::uint64_t bound_at(float priority) {
 // [-0.5, 0.5]; the priorities that stage K names have a thin tail up to 1, measured on kernels of 9
 // such errors.
 SQ_HOST_DEVICE std::uint64_t first_bound(const Candidates& of, std::int64_t count) {
-  const float wanted = 1.5f * static_cast<float>(count) + 6.0f;
+  const float wanted = 1.4f * static_cast<float>(count) + 4.0f;
   const float share = wanted / static_cast<float>(of.count);
   return bound_at(of.stride == 1 ? 0.5f - share : 0.7f - 0.47f * sqrtf(share));
 }

@@ -38,7 +38,6 @@ struct TeamScratch {
 
 struct TeamRow {
   const float* weights;  // [in, kernel]
-  std::int8_t* codes;    // [in, kernel], written
   std::int32_t in;
   std::int32_t kernel;
 };

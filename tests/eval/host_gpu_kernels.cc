@@ -48,11 +48,13 @@ struct Alone {
 void run_row(const SquantLaunch& launch, std::int32_t tensor, std::int32_t row,
              const TeamScratch& scratch) {
   const DeviceTensor& t = launch.tensors[tensor];
-  const std::int64_t offset = static_cast<std::int64_t>(row) * t.in * t.kernel;
+  const std::int64_t size = static_cast<std::int64_t>(t.in) * t.kernel;
+  void* const output =
+      static_cast<char*>(t.output) + row * output_bytes(launch.options.output, size);
   Alone team;
   const bool finite =
-      squant_team_row(team, {t.weights + offset, t.codes + offset, t.in, t.kernel}, launch.bits,
-                      launch.mode, launch.rounding, scratch, t.scale + row, t.zero_point + row);
+      squant_team_row(team, {t.weights + row * size, t.in, t.kernel}, launch.options, scratch,
+                      {output, t.scale + row, t.zero_point + row});
   const auto place = (static_cast<unsigned long long>(tensor) << 32) | static_cast<unsigned>(row);
   if (!finite) *launch.broken = std::min(*launch.broken, place);
 }
