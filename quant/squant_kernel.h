@@ -10,24 +10,21 @@
 
 namespace squant::quant {
 
-// One weight tensor; all memory on the device.
-struct DeviceTensor {
-  const float* weights;
-  void* output;  // as SquantLaunch::options says
+// What one thread block does: up to kRowsPerBlock consecutive short rows, a warp each, or one long
+// row by all threads. All that it needs is here, so that weights are asked for after one look-up.
+// Memory is the device's.
+struct alignas(16) BlockWork {
+  const float* weights;  // of the first row, as the three that follow
+  void* output;          // as SquantLaunch::options says
   float* scale;
   float* zero_point;
-  std::int32_t out;
   std::int32_t in;
   std::int32_t kernel;
-};
-
-// What one thread block does: kRowsPerBlock short rows, a warp each, or one long row by all
-// threads.
-struct BlockWork {
+  std::int32_t num_rows;
+  std::int32_t spill_slot;  // where a long row works that does not fit shared memory; -1: it fits
   std::int32_t tensor;
   std::int32_t first_row;
   bool is_long;
-  std::int32_t spill_slot;  // where a long row works that does not fit shared memory; -1: it fits
 };
 
 inline constexpr int kThreadsPerBlock = 128;
@@ -42,8 +39,7 @@ inline constexpr std::int32_t kKeysPerBlock = 256;
 SQ_HOST_DEVICE std::int64_t padded_row(std::int64_t elements) { return (elements + 15) / 16 * 16; }
 
 struct SquantLaunch {
-  const DeviceTensor* tensors;  // device
-  const BlockWork* work;        // device
+  const BlockWork* work;  // device, [num_blocks]
   std::int32_t num_blocks;
   std::int32_t
       shared_elements;   // that a block's shared memory holds, at least kRowsPerBlock * kShortRow
