@@ -74,16 +74,16 @@ class WorkList {
     for (std::int64_t first = 0; first < tensor.shape.out; first += step) {
       blocks.push_back(
           {.weights = tensor.weights + first * row,
-           .output = tensor.codes + first * output_bytes(output_, row),
-           .scale = tensor.scale + first,
-           .zero_point = tensor.zero_point + first,
            .in = static_cast<std::int32_t>(tensor.shape.in),
            .kernel = static_cast<std::int32_t>(tensor.shape.kernel),
            .num_rows = static_cast<std::int32_t>(std::min(step, tensor.shape.out - first)),
            .spill_slot = spills ? spill_slots++ : -1,
            .tensor = index,
-           .first_row = static_cast<std::int32_t>(first),
-           .is_long = is_long});
+           .is_long = is_long,
+           .output = tensor.codes + first * output_bytes(output_, row),
+           .scale = tensor.scale + first,
+           .zero_point = tensor.zero_point + first,
+           .first_row = static_cast<std::int32_t>(first)});
     }
   }
 

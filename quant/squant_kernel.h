@@ -11,20 +11,20 @@
 namespace squant::quant {
 
 // What one thread block does: up to kRowsPerBlock consecutive short rows, a warp each, or one long
-// row by all threads. All that it needs is here, so that weights are asked for after one look-up.
-// Memory is the device's.
-struct alignas(16) BlockWork {
-  const float* weights;  // of the first row, as the three that follow
-  void* output;          // as SquantLaunch::options says
-  float* scale;
-  float* zero_point;
+// row by all threads. All that it needs is here, and what it needs first in the first 32 bytes, so
+// that weights are asked for after one look-up. Memory is the device's.
+struct alignas(32) BlockWork {
+  const float* weights;  // of the first row, as output, scale and zero_point
   std::int32_t in;
   std::int32_t kernel;
   std::int32_t num_rows;
   std::int32_t spill_slot;  // where a long row works that does not fit shared memory; -1: it fits
   std::int32_t tensor;
-  std::int32_t first_row;
   bool is_long;
+  void* output;  // as SquantLaunch::options says
+  float* scale;
+  float* zero_point;
+  std::int32_t first_row;
 };
 
 inline constexpr int kThreadsPerBlock = 128;
