@@ -7,6 +7,7 @@
 
 #include "quant/cuda_check.h"
 #include "quant/squant_kernel.h"
+#include "quant/validate.h"
 
 namespace squant::quant {
 namespace {
@@ -36,25 +37,19 @@ DevicePointer<T> to_device(const std::vector<T>& values) {
 }
 
 void check(const SquantTensor& tensor, CudaOutput output) {
-  const WeightShape& shape = tensor.shape;
-  const auto fail = [&](const std::string& what) {
-    throw std::invalid_argument("SquantCuda: tensor '" + tensor.name + "': " + what);
-  };
-  if (shape.out < 1 || shape.in < 1 || shape.kernel < 1) fail("empty shape");
-  if (tensor.weights == nullptr || tensor.codes == nullptr || tensor.scale == nullptr ||
-      tensor.zero_point == nullptr) {
-    fail("null pointer");
+  check_tensor(tensor, "SquantCuda");
+  if (tensor.shape.out > std::numeric_limits<std::int32_t>::max()) {
+    throw std::invalid_argument("SquantCuda: tensor '" + tensor.name +
+                                "' has more than 2^31 - 1 output channels");
   }
   if (output == CudaOutput::kWeights &&
       reinterpret_cast<std::uintptr_t>(tensor.codes) % alignof(float) != 0) {
-    fail("the output is not aligned for float32");
+    throw std::invalid_argument("SquantCuda: tensor '" + tensor.name +
+                                "': the output is not aligned for float32");
   }
-  constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
-  if (shape.out > kMost || shape.in > kMost / shape.kernel)
-    fail("a channel has more than 2^31 - 1 elements");
 }
 
-// The blocks of a launch, and the memory they need.
+// The blocks of a launch, and the working memory they need.
 class WorkList {
  public:
   // fits: elements of a row that fit a block's shared memory.
@@ -119,10 +114,7 @@ struct SquantCuda::Impl {
 SquantCuda::SquantCuda(std::span<const SquantTensor> tensors, const SquantOptions& options,
                        CudaOutput output)
     : impl_(std::make_unique<Impl>()) {
-  if (options.bits < kMinBits || options.bits > kMaxBits) {
-    throw std::invalid_argument("SquantCuda: bits must be in [2, 8], got " +
-                                std::to_string(options.bits));
-  }
+  check_bits(options.bits, "SquantCuda");
   if (output == CudaOutput::kPackedCodes && options.bits > kMostPackedBits) {
     throw std::invalid_argument("SquantCuda: packed codes have at most 4 bits, got " +
                                 std::to_string(options.bits));

@@ -24,7 +24,7 @@ bool squant_cuda_takes(const WeightShape& shape);
 // is `output`, whatever its type. Not thread-safe.
 class SquantCuda {
  public:
-  // Throws std::invalid_argument as squant_cpu does (a row has at most 2^31 - 1 elements), and for
+  // Throws std::invalid_argument as squant_cpu does before it writes, and for
   // packed codes of more than 4 bits or misaligned float32; CudaError when the device refuses
   // memory.
   SquantCuda(std::span<const SquantTensor> tensors, const SquantOptions& options,

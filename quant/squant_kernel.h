@@ -1,5 +1,4 @@
-// The launcher of SQuant's CUDA kernel. Plain data and C++17: the .cu file includes nothing else of
-// ours but numerics.
+// The launcher of SQuant's CUDA kernel. Plain data and C++17.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -46,8 +45,8 @@ struct SquantLaunch {
   unsigned char* spill;  // device: kBytesPerElement * spill_elements a slot, for padded rows above
                          // shared_elements
   std::int64_t spill_elements;  // the longest such row, padded
-  unsigned long long* broken;   // device: the lowest (tensor << 32 | row) with a NaN or infinite
-                                // weight, else all ones
+  unsigned long long* broken;   // device: the lowest (tensor << 32 | row) whose weights were
+                                // refused, else all ones
   TeamOptions options;
 };
 

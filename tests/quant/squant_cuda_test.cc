@@ -229,6 +229,16 @@ TEST_F(SquantCudaTest, PackedCodesOfMoreThanFourBitsAreRefused) {
   EXPECT_THROW(SquantCuda({}, options, CudaOutput::kPackedCodes), std::invalid_argument);
 }
 
+TEST_F(SquantCudaTest, ATensorWithoutMemoryIsRefused) {
+  const SquantTensor tensor{"nowhere", {2, 3, 9}};
+  try {
+    SquantCuda({&tensor, 1}, {});
+    FAIL() << "a null pointer went unnoticed";
+  } catch (const std::invalid_argument& error) {
+    EXPECT_NE(std::string(error.what()).find("nowhere"), std::string::npos) << error.what();
+  }
+}
+
 TEST_F(SquantCudaTest, ANotFiniteWeightIsNamed) {
   const Network network({{4, 8, 9}, {3, 2000, 1}});
   std::vector<float> weights(static_cast<std::size_t>(network.num_weights), 0.25F);
