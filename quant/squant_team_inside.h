@@ -42,6 +42,7 @@ SQ_HOST_DEVICE std::int64_t round_elements(Team& team, std::int32_t size, Affine
     store_pack(scratch.codes + 4 * i,
                Pack<std::uint32_t, 1>{lowest_bytes(code[0], code[1], code[2], code[3])});
   }
+  SQ_NO_UNROLL
   for (std::int32_t i = packs * 4 + team.rank(); i < size; i += team.size()) {
     const InsideElement element = round_inside<kRounding>(to_code_units(scratch.error[i], affine));
     scratch.error[i] = element.error;

@@ -113,9 +113,11 @@ SQ_HOST_DEVICE void flip_code(const Candidates& of, std::uint64_t key, bool up) 
 template <class Team>
 SQ_HOST_DEVICE void flip_first(Team& team, const Candidates& of, const TeamScratch& scratch,
                                std::int32_t num_keys, FlipPlan plan) {
+  SQ_NO_UNROLL
   for (std::int32_t i = team.rank(); i < num_keys; i += team.size()) {
     const std::uint64_t key = scratch.keys[i];
     std::int32_t before = 0;
+    SQ_UNROLL_4
     for (std::int32_t j = 0; j < num_keys; ++j)
       before += static_cast<std::int32_t>((key - scratch.keys[j]) >> 63);  // keys have 63 bits
     if (before < plan.count) flip_code(of, key, plan.up);

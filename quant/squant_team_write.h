@@ -26,6 +26,7 @@ SQ_HOST_DEVICE std::int32_t copy_packs(Team& team, const std::int8_t* from, std:
                                        std::int32_t size) {
   constexpr auto kBytes = static_cast<std::int32_t>(sizeof(Packed));
   const std::int32_t packs = size / kBytes;
+  SQ_NO_UNROLL
   for (std::int32_t i = team.rank(); i < packs; i += team.size())
     store_pack(to + kBytes * i, load_pack<Packed>(from + kBytes * i));
   return packs * kBytes;
@@ -42,6 +43,7 @@ SQ_HOST_DEVICE void write_codes(Team& team, const std::int8_t* from, std::int8_t
   } else if (is_aligned<Short>(to)) {
     done = copy_packs<Short>(team, from, to, size);
   }
+  SQ_NO_UNROLL
   for (std::int32_t i = done + team.rank(); i < size; i += team.size()) to[i] = from[i];
 }
 
@@ -59,12 +61,14 @@ SQ_HOST_DEVICE void write_packed_codes(Team& team, const std::int8_t* from, std:
   using Four = Pack<std::uint32_t, 1>;
   std::int32_t done = 0;  // bytes
   if (is_aligned<Four>(to)) {
+    SQ_NO_UNROLL
     for (std::int32_t i = team.rank(); i < size / 8; i += team.size()) {
       const auto codes = load_pack<Eight>(from + 8 * i);
       store_pack(to + 4 * i, Four{low_halves(codes.v[0]) | low_halves(codes.v[1]) << 16});
     }
     done = size / 8 * 4;
   }
+  SQ_NO_UNROLL
   for (std::int32_t i = done + team.rank(); i < (size + 1) / 2; i += team.size()) {
     const int low = from[2 * i] & 15;
     const int high = 2 * i + 1 < size ? from[2 * i + 1] & 15 : 0;
@@ -78,6 +82,7 @@ SQ_HOST_DEVICE void write_weights(Team& team, const std::int8_t* from, float* to
   using Codes = Pack<std::int8_t, 4>;
   std::int32_t done = 0;
   if (is_aligned<FloatPack>(to)) {
+    SQ_NO_UNROLL
     for (std::int32_t i = team.rank(); i < size / 4; i += team.size()) {
       const auto codes = load_pack<Codes>(from + 4 * i);
       FloatPack weights;
@@ -87,6 +92,7 @@ SQ_HOST_DEVICE void write_weights(Team& team, const std::int8_t* from, float* to
     }
     done = size / 4 * 4;
   }
+  SQ_NO_UNROLL
   for (std::int32_t i = done + team.rank(); i < size; i += team.size())
     to[i] = from_code(static_cast<float>(from[i]), affine);
 }

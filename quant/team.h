@@ -18,10 +18,12 @@
 #define SQ_COLD __host__ __device__ __noinline__  // keeps its registers out of its callers
 #define SQ_UNROLL _Pragma("unroll")
 #define SQ_UNROLL_4 _Pragma("unroll 4")
+#define SQ_NO_UNROLL _Pragma("unroll 1")  // few rounds, or none
 #else
 #define SQ_COLD
 #define SQ_UNROLL
 #define SQ_UNROLL_4
+#define SQ_NO_UNROLL
 #endif
 
 namespace squant::quant {
