@@ -24,7 +24,8 @@ test: all
 	@scripts/test.sh $(BUILD) $(JOBS)
 
 bench: all
-	@$(BUILD)/bin/squant-bench quantize && $(BUILD)/bin/squant-bench evaluate
+	@$(BUILD)/bin/squant-bench quantize && $(BUILD)/bin/squant-bench evaluate && \
+	  $(BUILD)/bin/squant-bench sweep experiments/quickstart.json
 
 # Random kills, stops and full disks over many small sweeps: FAULTS=1000 SEED=7.
 fault-run: all

@@ -138,12 +138,13 @@ struct FlipPlan {
   bool enough;
 };
 
-SQ_HOST_DEVICE FlipPlan plan_flips(std::int64_t fixed_sum) {
+// Int: 64 bits, or 32 for a sum of at most 62 errors of at most 0.5.
+template <class Int>
+SQ_HOST_DEVICE FlipPlan plan_flips(Int fixed_sum) {
   const bool up = fixed_sum < 0;
-  const std::int64_t magnitude = up ? -fixed_sum : fixed_sum;
-  const std::int64_t odd = (magnitude >> kFixedBits) & 1;  // round half to even
-  const std::int64_t count =
-      (magnitude + (std::int64_t{1} << (kFixedBits - 1)) - 1 + odd) >> kFixedBits;
+  const Int magnitude = up ? -fixed_sum : fixed_sum;
+  const Int odd = (magnitude >> kFixedBits) & 1;  // round half to even
+  const Int count = (magnitude + (Int{1} << (kFixedBits - 1)) - 1 + odd) >> kFixedBits;
   return {count, up, (count << kFixedBits) >= magnitude};
 }
 

@@ -7,11 +7,13 @@
 
 #include "quant/cuda_check.h"
 #include "quant/squant_kernel.h"
+#include "quant/validate.h"
 
 namespace squant::quant {
 namespace {
 
 constexpr unsigned long long kNoneBroken = ~0ULL;
+constexpr int kMostPackedBits = 4;
 
 struct DeviceFree {
   void operator()(void* memory) const { cudaFree(memory); }
@@ -34,43 +36,87 @@ DevicePointer<T> to_device(const std::vector<T>& values) {
   return memory;
 }
 
-DeviceTensor device_tensor(const SquantTensor& tensor) {
-  const WeightShape& shape = tensor.shape;
-  const auto fail = [&](const std::string& what) {
-    throw std::invalid_argument("SquantCuda: tensor '" + tensor.name + "': " + what);
-  };
-  if (shape.out < 1 || shape.in < 1 || shape.kernel < 1) fail("empty shape");
-  if (tensor.weights == nullptr || tensor.codes == nullptr || tensor.scale == nullptr ||
-      tensor.zero_point == nullptr) {
-    fail("null pointer");
+void check(const SquantTensor& tensor, CudaOutput output) {
+  check_tensor(tensor, "SquantCuda");
+  if (tensor.shape.out > std::numeric_limits<std::int32_t>::max()) {
+    throw std::invalid_argument("SquantCuda: tensor '" + tensor.name +
+                                "' has more than 2^31 - 1 output channels");
   }
-  constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
-  if (shape.out > kMost || shape.in > kMost / shape.kernel)
-    fail("a channel has more than 2^31 - 1 elements");
-  return {tensor.weights,
-          tensor.codes,
-          tensor.scale,
-          tensor.zero_point,
-          static_cast<std::int32_t>(shape.out),
-          static_cast<std::int32_t>(shape.in),
-          static_cast<std::int32_t>(shape.kernel)};
+  if (output == CudaOutput::kWeights &&
+      reinterpret_cast<std::uintptr_t>(tensor.codes) % alignof(float) != 0) {
+    throw std::invalid_argument("SquantCuda: tensor '" + tensor.name +
+                                "': the output is not aligned for float32");
+  }
 }
+
+// The blocks of a launch, and the working memory they need.
+class WorkList {
+ public:
+  // fits: elements of a row that fit a block's shared memory.
+  WorkList(std::int64_t fits, CudaOutput output) : fits_(fits), output_(output) {}
+
+  void add(const SquantTensor& tensor, std::int32_t index) {
+    const std::int64_t row = tensor.shape.row();
+    const bool is_long = row > kShortRow;
+    const std::int64_t padded = padded_row(row);
+    const bool spills = is_long && padded > fits_;
+    if (spills) {
+      spill_elements = std::max(spill_elements, padded);
+    } else if (is_long) {
+      shared_elements = std::max(shared_elements, static_cast<std::int32_t>(padded));
+    }
+    const std::int64_t step = is_long ? 1 : kRowsPerBlock;
+    for (std::int64_t first = 0; first < tensor.shape.out; first += step) {
+      blocks.push_back(
+          {.weights = tensor.weights + first * row,
+           .in = static_cast<std::int32_t>(tensor.shape.in),
+           .kernel = static_cast<std::int32_t>(tensor.shape.kernel),
+           .num_rows = static_cast<std::int32_t>(std::min(step, tensor.shape.out - first)),
+           .spill_slot = spills ? spill_slots++ : -1,
+           .tensor = index,
+           .is_long = is_long,
+           .output = tensor.codes + first * output_bytes(output_, row),
+           .scale = tensor.scale + first,
+           .zero_point = tensor.zero_point + first,
+           .first_row = static_cast<std::int32_t>(first)});
+    }
+  }
+
+  // Long rows would otherwise be the last to finish.
+  void sort_by_length() {
+    const auto length = [](const BlockWork& work) {
+      return static_cast<std::int64_t>(work.in) * work.kernel;
+    };
+    std::stable_sort(blocks.begin(), blocks.end(),
+                     [&](const BlockWork& a, const BlockWork& b) { return length(a) > length(b); });
+  }
+
+  std::vector<BlockWork> blocks;
+  std::int32_t shared_elements = kRowsPerBlock * kShortRow;
+  std::int32_t spill_slots = 0;
+  std::int64_t spill_elements = 0;
+
+ private:
+  std::int64_t fits_;
+  CudaOutput output_;
+};
 
 }  // namespace
 
 struct SquantCuda::Impl {
   std::vector<std::string> names;
-  DevicePointer<DeviceTensor> tensors;
   DevicePointer<BlockWork> work;
   DevicePointer<unsigned char> spill;
   DevicePointer<unsigned long long> broken;
   SquantLaunch launch{};
 };
 
-SquantCuda::SquantCuda(std::span<const SquantTensor> tensors, const SquantOptions& options)
+SquantCuda::SquantCuda(std::span<const SquantTensor> tensors, const SquantOptions& options,
+                       CudaOutput output)
     : impl_(std::make_unique<Impl>()) {
-  if (options.bits < kMinBits || options.bits > kMaxBits) {
-    throw std::invalid_argument("SquantCuda: bits must be in [2, 8], got " +
+  check_bits(options.bits, "SquantCuda");
+  if (output == CudaOutput::kPackedCodes && options.bits > kMostPackedBits) {
+    throw std::invalid_argument("SquantCuda: packed codes have at most 4 bits, got " +
                                 std::to_string(options.bits));
   }
   int device = 0;
@@ -78,57 +124,25 @@ SquantCuda::SquantCuda(std::span<const SquantTensor> tensors, const SquantOption
   std::int32_t fits = 0;
   SQ_CUDA_CHECK(max_shared_elements(device, &fits));
 
-  std::vector<DeviceTensor> table;
-  std::vector<BlockWork> work;
-  std::int32_t shared = kRowsPerBlock * kShortRow;
-  std::int32_t slots = 0;
-  std::int64_t spill_elements = 0;
+  WorkList list(fits, output);
   for (const SquantTensor& tensor : tensors) {
-    const auto index = static_cast<std::int32_t>(table.size());
-    table.push_back(device_tensor(tensor));
+    check(tensor, output);
+    list.add(tensor, static_cast<std::int32_t>(impl_->names.size()));
     impl_->names.push_back(tensor.name);
-    const DeviceTensor& t = table.back();
-    const std::int32_t row = t.in * t.kernel;
-    if (row <= kShortRow) {
-      for (std::int32_t first = 0; first < t.out; first += kRowsPerBlock)
-        work.push_back({index, first, false, -1});
-      continue;
-    }
-    const std::int64_t padded = padded_row(row);
-    const bool spills = padded > fits;
-    for (std::int32_t first = 0; first < t.out; ++first) {
-      work.push_back({index, first, true, spills ? slots++ : -1});
-    }
-    if (spills) {
-      spill_elements = std::max(spill_elements, padded);
-    } else {
-      shared = std::max(shared, static_cast<std::int32_t>(padded));
-    }
   }
-  // Long rows first: they would otherwise be the last to finish.
-  std::stable_sort(work.begin(), work.end(), [&](const BlockWork& a, const BlockWork& b) {
-    const auto length = [&](const BlockWork& w) {
-      const DeviceTensor& t = table[static_cast<std::size_t>(w.tensor)];
-      return static_cast<std::int64_t>(t.in) * t.kernel;
-    };
-    return length(a) > length(b);
-  });
+  list.sort_by_length();
 
-  impl_->tensors = to_device(table);
-  impl_->work = to_device(work);
+  impl_->work = to_device(list.blocks);
   impl_->spill = device_memory<unsigned char>(
-      static_cast<std::size_t>(slots * spill_elements * kBytesPerElement));
+      static_cast<std::size_t>(list.spill_slots * list.spill_elements * kBytesPerElement));
   impl_->broken = to_device(std::vector<unsigned long long>{kNoneBroken});
-  impl_->launch = {impl_->tensors.get(),
-                   impl_->work.get(),
-                   static_cast<std::int32_t>(work.size()),
-                   shared,
+  impl_->launch = {impl_->work.get(),
+                   static_cast<std::int32_t>(list.blocks.size()),
+                   list.shared_elements,
                    impl_->spill.get(),
-                   spill_elements,
+                   list.spill_elements,
                    impl_->broken.get(),
-                   options.bits,
-                   options.mode,
-                   options.rounding};
+                   {options.bits, options.mode, options.rounding, output}};
   // A copy from pageable memory may return before it has arrived, and streams that do not wait for
   // the default stream would read the tables too early.
   SQ_CUDA_CHECK(cudaStreamSynchronize(nullptr));

@@ -7,6 +7,7 @@
 #include <memory>
 #include <span>
 
+#include "quant/cuda_output.h"
 #include "quant/squant.h"
 
 namespace squant::quant {
@@ -19,12 +20,15 @@ bool cuda_available(std::string* why_not = nullptr);
 bool squant_cuda_takes(const WeightShape& shape);
 
 // A network's launch, prepared once for the current device. The tensors' weights, codes, scale and
-// zero_point are device memory, which must outlive the work. Not thread-safe.
+// zero_point are device memory, which must outlive the work. What is written where `codes` points
+// is `output`, whatever its type. Not thread-safe.
 class SquantCuda {
  public:
-  // Throws std::invalid_argument as squant_cpu does (a row has at most 2^31 - 1 elements),
-  // CudaError when the device refuses memory.
-  SquantCuda(std::span<const SquantTensor> tensors, const SquantOptions& options);
+  // Throws std::invalid_argument as squant_cpu does before it writes, and for
+  // packed codes of more than 4 bits or misaligned float32; CudaError when the device refuses
+  // memory.
+  SquantCuda(std::span<const SquantTensor> tensors, const SquantOptions& options,
+             CudaOutput output = CudaOutput::kCodes);
   ~SquantCuda();
   SquantCuda(SquantCuda&&) noexcept;
   SquantCuda& operator=(SquantCuda&&) noexcept;

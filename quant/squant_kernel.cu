@@ -127,21 +127,24 @@ __device__ TeamScratch scratch_at(unsigned char* base, std::int64_t elements, Bl
           keys->keys + team * max_keys, max_keys, keys->count + team};
 }
 
+// Row `index` of the block's.
 template <class Team>
-__device__ void run_row(Team& team, const SquantLaunch& launch, std::int32_t tensor,
-                        std::int32_t row, const TeamScratch& scratch) {
+__device__ void run_row(Team& team, const SquantLaunch& launch, const BlockWork& work, int index,
+                        const TeamScratch& scratch) {
   if (team.rank() == 0) *scratch.num_keys = 0;
-  const DeviceTensor& t = launch.tensors[tensor];
-  const std::int64_t offset = static_cast<std::int64_t>(row) * t.in * t.kernel;
-  const TeamRow team_row{t.weights + offset, t.codes + offset, t.in, t.kernel};
+  const std::int64_t size = work.in * work.kernel;
+  const TeamRow row{work.weights + index * size, work.in, work.kernel};
+  const TeamResult result{
+      static_cast<char*>(work.output) + index * output_bytes(launch.options.output, size),
+      work.scale + index, work.zero_point + index};
   // Or the compiler would have to assume that a store to the scratch may change a weight.
-  __builtin_assume(__isGlobal(team_row.weights));
-  __builtin_assume(__isGlobal(team_row.codes));
-  const bool finite = squant_team_row(team, team_row, launch.bits, launch.mode, launch.rounding,
-                                      scratch, t.scale + row, t.zero_point + row);
+  __builtin_assume(__isGlobal(row.weights));
+  __builtin_assume(__isGlobal(result.output));
+  const bool finite = squant_team_row(team, row, launch.options, scratch, result);
   if (!finite && team.rank() == 0) {
-    atomicMin(launch.broken,
-              (static_cast<unsigned long long>(tensor) << 32) | static_cast<unsigned>(row));
+    const auto place = (static_cast<unsigned long long>(work.tensor) << 32) |
+                       static_cast<unsigned>(work.first_row + index);
+    atomicMin(launch.broken, place);
   }
 }
 
@@ -149,24 +152,22 @@ __global__ void __launch_bounds__(kThreadsPerBlock, 8) squant_rows(SquantLaunch 
   extern __shared__ __align__(16) unsigned char shared[];
   __shared__ BlockPartials partials;
   __shared__ BlockKeys keys;
-  const BlockWork work = launch.work[blockIdx.x];
-  const DeviceTensor& t = launch.tensors[work.tensor];
+  const BlockWork& work = launch.work[blockIdx.x];
   if (work.is_long) {
-    const std::int64_t elements = padded_row(static_cast<std::int64_t>(t.in) * t.kernel);
+    const std::int64_t elements = padded_row(work.in * work.kernel);
     BlockTeam team(&partials);
     if (work.spill_slot < 0) {
-      run_row(team, launch, work.tensor, work.first_row, scratch_at(shared, elements, &keys, 0, 1));
+      run_row(team, launch, work, 0, scratch_at(shared, elements, &keys, 0, 1));
     } else {
       unsigned char* const spill =
           launch.spill + work.spill_slot * launch.spill_elements * kBytesPerElement;
-      run_row(team, launch, work.tensor, work.first_row, scratch_at(spill, elements, &keys, 0, 1));
+      run_row(team, launch, work, 0, scratch_at(spill, elements, &keys, 0, 1));
     }
   } else {
     const int warp = static_cast<int>(threadIdx.x / 32);
-    const std::int32_t row = work.first_row + warp;
-    if (row >= t.out) return;  // a whole warp leaves: the others use warp barriers alone
+    if (warp >= work.num_rows) return;  // a whole one: the others use warp barriers alone
     WarpTeam team;
-    run_row(team, launch, work.tensor, row,
+    run_row(team, launch, work, warp,
             scratch_at(shared + warp * kShortRow * kBytesPerElement, kShortRow, &keys, warp,
                        kRowsPerBlock));
   }
@@ -183,6 +184,10 @@ cudaError_t launch_squant(const SquantLaunch& launch, cudaStream_t stream) {
   const cudaError_t raised = cudaFuncSetAttribute(
       squant_rows, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
   if (raised != cudaSuccess) return raised;
+  // A wish, no more: nothing here profits from the rest, the first-level cache.
+  const cudaError_t wished = cudaFuncSetAttribute(
+      squant_rows, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxShared);
+  if (wished != cudaSuccess) return wished;
   squant_rows<<<static_cast<unsigned>(launch.num_blocks), kThreadsPerBlock, bytes, stream>>>(
       launch);
   return cudaGetLastError();

@@ -1,5 +1,4 @@
-// The launcher of SQuant's CUDA kernel. Plain data and C++17: the .cu file includes nothing else of
-// ours but numerics.
+// The launcher of SQuant's CUDA kernel. Plain data and C++17.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -10,24 +9,21 @@
 
 namespace squant::quant {
 
-// One weight tensor; all memory on the device.
-struct DeviceTensor {
-  const float* weights;
-  std::int8_t* codes;
-  float* scale;
-  float* zero_point;
-  std::int32_t out;
+// What one thread block does: up to kRowsPerBlock consecutive short rows, a warp each, or one long
+// row by all threads. All that it needs is here, and what it needs first in the first 32 bytes, so
+// that weights are asked for after one look-up. Memory is the device's.
+struct alignas(32) BlockWork {
+  const float* weights;  // of the first row, as output, scale and zero_point
   std::int32_t in;
   std::int32_t kernel;
-};
-
-// What one thread block does: kRowsPerBlock short rows, a warp each, or one long row by all
-// threads.
-struct BlockWork {
-  std::int32_t tensor;
-  std::int32_t first_row;
-  bool is_long;
+  std::int32_t num_rows;
   std::int32_t spill_slot;  // where a long row works that does not fit shared memory; -1: it fits
+  std::int32_t tensor;
+  bool is_long;
+  void* output;  // as SquantLaunch::options says
+  float* scale;
+  float* zero_point;
+  std::int32_t first_row;
 };
 
 inline constexpr int kThreadsPerBlock = 128;
@@ -42,19 +38,16 @@ inline constexpr std::int32_t kKeysPerBlock = 256;
 SQ_HOST_DEVICE std::int64_t padded_row(std::int64_t elements) { return (elements + 15) / 16 * 16; }
 
 struct SquantLaunch {
-  const DeviceTensor* tensors;  // device
-  const BlockWork* work;        // device
+  const BlockWork* work;  // device, [num_blocks]
   std::int32_t num_blocks;
   std::int32_t
       shared_elements;   // that a block's shared memory holds, at least kRowsPerBlock * kShortRow
   unsigned char* spill;  // device: kBytesPerElement * spill_elements a slot, for padded rows above
                          // shared_elements
   std::int64_t spill_elements;  // the longest such row, padded
-  unsigned long long* broken;   // device: the lowest (tensor << 32 | row) with a NaN or infinite
-                                // weight, else all ones
-  int bits;
-  Mode mode;
-  Rounding rounding;
+  unsigned long long* broken;   // device: the lowest (tensor << 32 | row) whose weights were
+                                // refused, else all ones
+  TeamOptions options;
 };
 
 // Enqueues one launch on `stream`, not waited for. Returns what the launch said.

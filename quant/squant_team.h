@@ -6,6 +6,7 @@
 
 #include "quant/squant_team_any.h"
 #include "quant/squant_team_inside.h"
+#include "quant/squant_team_write.h"
 #include "quant/team.h"
 
 namespace squant::quant {
@@ -37,31 +38,47 @@ SQ_HOST_DEVICE WeightRange stage_weights(Team& team, const float* weights, std::
 
 SQ_HOST_DEVICE bool is_finite(float value) { return value - value == 0.0f; }
 
+// How all channels of a launch are done.
+struct TeamOptions {
+  int bits;
+  Mode mode;
+  Rounding rounding;
+  CudaOutput output;
+};
+
+// Where a channel's results go: its output (output_bytes of it), scale and zero point.
+struct TeamResult {
+  void* output;
+  float* scale;
+  float* zero_point;
+};
+
 // The whole channel. Returns whether every weight is finite, and scale and zero point too; if not,
 // nothing was written.
 template <class Team>
-SQ_HOST_DEVICE bool squant_team_row(Team& team, const TeamRow& row, int bits, Mode mode,
-                                    Rounding rounding, const TeamScratch& scratch, float* scale,
-                                    float* zero_point) {
+SQ_HOST_DEVICE bool squant_team_row(Team& team, const TeamRow& row, const TeamOptions& options,
+                                    const TeamScratch& scratch, const TeamResult& result) {
   const std::int32_t size = row.in * row.kernel;
   const WeightRange range = team.range_of(stage_weights(team, row.weights, size, scratch.error));
   if (!is_finite(range.min) || !is_finite(range.max)) return false;
-  const Affine affine = affine_from_range(range.min, range.max, bits);
+  const Affine affine = affine_from_range(range.min, range.max, options.bits);
   // x grows with the weight: what holds for these two holds for all between them.
   const float lowest = to_code_units(range.min, affine);
   const float highest = to_code_units(range.max, affine);
   if (!(affine.scale > 0.0f) || !is_finite(lowest) || !is_finite(highest)) return false;
-
-  const CodeRange codes = signed_code_range(bits);
-  if (rounds_inside(lowest, highest, codes)) {
-    round_inside_row(team, row, affine, codes, mode, rounding, scratch);
-  } else {
-    round_any_row(team, AnyRow{row, affine, codes, rounding, scratch}, mode);
-  }
   if (team.rank() == 0) {
-    *scale = affine.scale;
-    *zero_point = affine.zero_point;
+    *result.scale = affine.scale;
+    *result.zero_point = affine.zero_point;
   }
+
+  const CodeRange codes = signed_code_range(options.bits);
+  if (rounds_inside(lowest, highest, codes)) {
+    round_inside_row(team, row, affine, codes, options.mode, options.rounding, scratch);
+  } else {
+    round_any_row(team, AnyRow{row, affine, codes, options.rounding, scratch}, options.mode);
+  }
+  team.sync();
+  write_output(team, options.output, scratch.codes, result.output, size, affine);
   return true;
 }
 

@@ -94,7 +94,7 @@ SQ_HOST_DEVICE std::int64_t fix_any_kernels(Team& team, const AnyRow& any, Mode 
   return sum;
 }
 
-// Stages E, K and C; writes row.codes.
+// Stages E, K and C; leaves the codes in scratch.codes, not synced.
 template <class Team>
 SQ_COLD void round_any_row(Team team, AnyRow any, Mode mode) {
   for (std::int32_t i = team.rank(); i < any.size(); i += team.size()) {
@@ -113,7 +113,7 @@ SQ_COLD void round_any_row(Team team, AnyRow any, Mode mode) {
   team.sync();
   for (std::int32_t i = team.rank(); i < any.size(); i += team.size()) {
     const float rounded = round_element(any.x(i), any.range, any.rounding);
-    any.row.codes[i] = static_cast<std::int8_t>(
+    any.scratch.codes[i] = static_cast<std::int8_t>(
         clamp_code(rounded + static_cast<float>(any.scratch.codes[i]), any.range));
   }
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "quant/squant_team_select.h"
 #include "quant/team.h"
@@ -19,35 +20,44 @@ SQ_HOST_DEVICE std::uint32_t lowest_bytes(std::uint32_t a, std::uint32_t b, std:
 #endif
 }
 
-// Stage E: weights become errors (unless !kErrors) and codes. Returns this member's sum of errors.
-template <Rounding kRounding, bool kErrors, class Team>
+// Stage E: weights become codes and, kErrors, errors. Returns this member's sum of errors if kSum.
+template <Rounding kRounding, bool kErrors, bool kSum, class Team>
 SQ_HOST_DEVICE std::int64_t round_elements(Team& team, std::int32_t size, Affine affine,
                                            const TeamScratch& scratch) {
   std::int64_t sum = 0;
   const std::int32_t packs = size / 4;
-  std::int8_t* const codes = scratch.codes;
   for (std::int32_t i = team.rank(); i < packs; i += team.size()) {
     auto pack = load_pack<FloatPack>(scratch.error + 4 * i);
     std::uint32_t code[4];
     std::int32_t part = 0;
+    SQ_UNROLL
     for (int k = 0; k < 4; ++k) {
       const InsideElement element = round_inside<kRounding>(to_code_units(pack.v[k], affine));
       pack.v[k] = element.error;
       code[k] = element.code;
-      part += to_fixed_inside(element.error);
+      if (kSum) part += to_fixed_inside(element.error);
     }
     sum += part;
     if (kErrors) store_pack(scratch.error + 4 * i, pack);
-    store_pack(codes + 4 * i,
+    store_pack(scratch.codes + 4 * i,
                Pack<std::uint32_t, 1>{lowest_bytes(code[0], code[1], code[2], code[3])});
   }
+  SQ_NO_UNROLL
   for (std::int32_t i = packs * 4 + team.rank(); i < size; i += team.size()) {
     const InsideElement element = round_inside<kRounding>(to_code_units(scratch.error[i], affine));
     scratch.error[i] = element.error;
-    codes[i] = static_cast<std::int8_t>(element.code);
-    sum += to_fixed_inside(element.error);
+    scratch.codes[i] = static_cast<std::int8_t>(element.code);
+    if (kSum) sum += to_fixed_inside(element.error);
   }
   return sum;
+}
+
+template <bool kErrors, bool kSum, class Team>
+SQ_HOST_DEVICE std::int64_t round_elements(Team& team, std::int32_t size, Affine affine,
+                                           Rounding rounding, const TeamScratch& scratch) {
+  return rounding == Rounding::kCurrent
+             ? round_elements<Rounding::kCurrent, kErrors, kSum>(team, size, affine, scratch)
+             : round_elements<Rounding::kPaper, kErrors, kSum>(team, size, affine, scratch);
 }
 
 // The errors of one weight kernel as priorities for one direction. kKernel: the kernel's size,
@@ -103,19 +113,17 @@ class KernelPriorities<0> {
   std::int32_t size_;
 };
 
+// What a sum of a kernel's errors fits in.
 template <int kKernel>
-SQ_HOST_DEVICE std::int64_t sum_of_kernel(const float* errors, std::int32_t size) {
-  if constexpr (kKernel > 0) {
-    static_assert(kKernel < 64, "the sum must fit 32 bits");
-    std::int32_t sum = 0;
-    SQ_UNROLL
-    for (int i = 0; i < kKernel; ++i) sum += to_fixed_inside(errors[i]);
-    return sum;
-  } else {
-    std::int64_t sum = 0;
-    for (std::int32_t i = 0; i < size; ++i) sum += to_fixed_inside(errors[i]);
-    return sum;
-  }
+using KernelSum = std::conditional_t<(kKernel > 0 && kKernel <= 62), std::int32_t, std::int64_t>;
+
+template <int kKernel>
+SQ_HOST_DEVICE KernelSum<kKernel> sum_of_kernel(const float* errors, std::int32_t size) {
+  KernelSum<kKernel> sum = 0;
+  const std::int32_t count = kKernel > 0 ? kKernel : size;
+  SQ_UNROLL
+  for (std::int32_t i = 0; i < count; ++i) sum += to_fixed_inside(errors[i]);
+  return sum;
 }
 
 // Stage K on one weight kernel of at least 2 elements, by one thread. Its errors give way to what
@@ -123,7 +131,7 @@ SQ_HOST_DEVICE std::int64_t sum_of_kernel(const float* errors, std::int32_t size
 template <int kKernel>
 SQ_HOST_DEVICE std::int64_t fix_kernel_inside(float* errors, std::int8_t* codes, std::int32_t size,
                                               CodeRange range) {
-  const std::int64_t sum = sum_of_kernel<kKernel>(errors, size);
+  const KernelSum<kKernel> sum = sum_of_kernel<kKernel>(errors, size);
   const FlipPlan plan = plan_flips(sum);
   const int limit = static_cast<int>(plan.up ? range.hi : range.lo);
   const int step = plan.up ? 1 : -1;
@@ -154,7 +162,7 @@ SQ_HOST_DEVICE std::int64_t fix_kernel_inside(float* errors, std::int8_t* codes,
   }
   errors[0] = named;
   errors[1] = static_cast<float>(last);
-  const std::int64_t moved = static_cast<std::int64_t>(taken < flips ? taken : flips) << kFixedBits;
+  const auto moved = static_cast<KernelSum<kKernel>>(taken < flips ? taken : flips) << kFixedBits;
   return plan.up ? sum + moved : sum - moved;
 }
 
@@ -170,57 +178,23 @@ SQ_HOST_DEVICE std::int64_t fix_kernels_inside(Team& team, const TeamRow& row, C
   return sum;
 }
 
-// Copies `size` codes as far as whole packs go, and returns how many that is.
-template <class Packed, class Team>
-SQ_HOST_DEVICE std::int32_t copy_packs(Team& team, const std::int8_t* from, std::int8_t* to,
-                                       std::int32_t size) {
-  constexpr auto kBytes = static_cast<std::int32_t>(sizeof(Packed));
-  const std::int32_t packs = size / kBytes;
-  for (std::int32_t i = team.rank(); i < packs; i += team.size())
-    store_pack(to + kBytes * i, load_pack<Packed>(from + kBytes * i));
-  return packs * kBytes;
-}
-
-template <class Team>
-SQ_HOST_DEVICE void write_codes(Team& team, const std::int8_t* from, std::int8_t* to,
-                                std::int32_t size) {
-  using Long = Pack<std::uint32_t, 4>;
-  using Short = Pack<std::uint32_t, 1>;
-  std::int32_t done = 0;
-  if (is_aligned<Long>(to)) {
-    done = copy_packs<Long>(team, from, to, size);
-  } else if (is_aligned<Short>(to)) {
-    done = copy_packs<Short>(team, from, to, size);
-  }
-  for (std::int32_t i = done + team.rank(); i < size; i += team.size()) to[i] = from[i];
-}
-
-template <bool kErrors, class Team>
-SQ_HOST_DEVICE std::int64_t round_elements(Team& team, std::int32_t size, Affine affine,
-                                           Rounding rounding, const TeamScratch& scratch) {
-  return rounding == Rounding::kCurrent
-             ? round_elements<Rounding::kCurrent, kErrors>(team, size, affine, scratch)
-             : round_elements<Rounding::kPaper, kErrors>(team, size, affine, scratch);
-}
-
-// Stages E, K and C on the weights that scratch.error holds; writes row.codes.
+// Stages E, K and C on the weights that scratch.error holds; leaves scratch.codes, not synced.
 template <class Team>
 SQ_HOST_DEVICE void round_inside_row(Team& team, const TeamRow& row, Affine affine, CodeRange range,
                                      Mode mode, Rounding rounding, const TeamScratch& scratch) {
   const std::int32_t size = row.in * row.kernel;
-  std::int8_t* const codes = scratch.codes;
-  if (mode == Mode::kE) {
-    round_elements<false>(team, size, affine, rounding, scratch);
-    team.sync();
-    return write_codes(team, codes, row.codes, size);
-  }
-  std::int64_t sum = round_elements<true>(team, size, affine, rounding, scratch);
   const bool kernels = has_kernel_stage(mode) && row.kernel > 1;
+  std::int64_t sum = 0;
   if (kernels) {
+    round_elements<true, false>(team, size, affine, rounding, scratch);
     team.sync();
     constexpr std::int32_t kMostFrequent = 9;  // 3 x 3
     sum = row.kernel == kMostFrequent ? fix_kernels_inside<kMostFrequent>(team, row, range, scratch)
                                       : fix_kernels_inside<0>(team, row, range, scratch);
+  } else if (has_channel_stage(mode)) {
+    sum = round_elements<true, true>(team, size, affine, rounding, scratch);
+  } else {
+    round_elements<false, false>(team, size, affine, rounding, scratch);
   }
   if (has_channel_stage(mode)) {
     const FlipPlan plan = plan_flips(team.sum_of(sum));
@@ -228,13 +202,11 @@ SQ_HOST_DEVICE void round_inside_row(Team& team, const TeamRow& row, Affine affi
                                 kernels ? row.in : size,
                                 kernels ? row.kernel : 1,
                                 kernels ? 1.125f : 0.5625f,
-                                codes,
+                                scratch.codes,
                                 static_cast<std::int32_t>(range.lo),
                                 static_cast<std::int32_t>(range.hi)};
     flip_candidates(team, candidates, scratch, plan);
   }
-  team.sync();
-  write_codes(team, codes, row.codes, size);
 }
 
 }  // namespace squant::quant

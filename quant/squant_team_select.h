@@ -37,33 +37,70 @@ SQ_HOST_DEVICE int lowest_bit(std::uint32_t bits) {
 #endif
 }
 
+// A member looks at its candidates 32 at a time, and marks the few that may matter: threads of a
+// warp that looked closer at once would wait for each other. This is who the marks stand for.
+template <bool kPacked, class Team>
+SQ_HOST_DEVICE std::int32_t marked(Team& team, std::int32_t first, int bit) {
+  return kPacked ? 4 * (first + (bit >> 2) * team.size()) + (bit & 3) : first + bit * team.size();
+}
+
+// Candidates whose priority is at least `bound`, and perhaps some behind the last. kPacked: of
+// stride 1, read four at a time.
+template <bool kPacked, class Team>
+SQ_HOST_DEVICE std::uint32_t mark_at_least(Team& team, const Candidates& of, std::int32_t first,
+                                           float sign, float bound) {
+  constexpr int kWidth = kPacked ? 4 : 1;
+  const std::int32_t end = (of.count + kWidth - 1) / kWidth;
+  const std::int32_t left = (end - first + team.size() - 1) / team.size();
+  const std::int32_t steps = left < 32 / kWidth ? left : 32 / kWidth;
+  const std::int32_t stride = (kPacked ? 4 : of.stride);
+  const float* at = of.errors + first * stride;
+  std::uint32_t marks = 0;
+  SQ_UNROLL_4
+  for (std::int32_t step = 0; step < steps; ++step) {
+    std::uint32_t bits = 0;
+    if (kPacked) {
+      const auto pack = load_pack<FloatPack>(at);
+      SQ_UNROLL
+      for (int k = 0; k < 4; ++k) bits |= pack.v[k] * sign >= bound ? 1u << k : 0u;
+    } else {
+      bits = *at * sign >= bound ? 1u : 0u;
+    }
+    marks |= bits << (step * kWidth);
+    at += stride * team.size();
+  }
+  return marks;
+}
+
 // Calls action(key) for every candidate of the direction whose key is at least `bound`.
-template <class Team, class Action>
+template <bool kPacked, class Team, class Action>
 SQ_HOST_DEVICE void visit_at_least(Team& team, const Candidates& of, bool up, std::uint64_t bound,
                                    Action action) {
   const float sign = up ? -1.0f : 1.0f;
   const float priority_bound = float_from_bits(static_cast<std::uint32_t>(bound >> 32));
   const std::int32_t limit = up ? of.hi : of.lo;
-  // Few pass: they are marked first, so that the threads of a warp wait for each other less often.
-  constexpr int kMarks = 32;
-  const std::int32_t step = of.stride * team.size();
-  for (std::int32_t first = team.rank(); first < of.count; first += kMarks * team.size()) {
-    const std::int32_t left = (of.count - first + team.size() - 1) / team.size();
-    const std::int32_t here = left < kMarks ? left : kMarks;
-    const float* at = of.errors + first * of.stride;
-    std::uint32_t marks = 0;
-    SQ_UNROLL_4
-    for (std::int32_t k = 0; k < here; ++k) {
-      marks |= *at * sign >= priority_bound ? 1u << k : 0u;
-      at += step;
-    }
+  constexpr int kSteps = kPacked ? 8 : 32;
+  for (std::int32_t first = team.rank(); first * (32 / kSteps) < of.count;
+       first += kSteps * team.size()) {
+    std::uint32_t marks = mark_at_least<kPacked>(team, of, first, sign, priority_bound);
     for (; marks != 0; marks &= marks - 1) {
-      const std::int32_t i = first + lowest_bit(marks) * team.size();
+      const std::int32_t i = marked<kPacked>(team, first, lowest_bit(marks));
+      if (i >= of.count) break;
       const float priority = of.errors[i * of.stride] * sign;
       const std::int32_t element = of.element(i);
       const std::uint64_t key = flip_key(priority, static_cast<std::uint32_t>(element));
       if (priority > 0.0f && key >= bound && of.codes[element] != limit) action(key);
     }
+  }
+}
+
+template <class Team, class Action>
+SQ_HOST_DEVICE void visit_at_least(Team& team, const Candidates& of, bool up, std::uint64_t bound,
+                                   Action action) {
+  if (of.stride == 1) {
+    visit_at_least<true>(team, of, up, bound, action);
+  } else {
+    visit_at_least<false>(team, of, up, bound, action);
   }
 }
 
@@ -76,10 +113,13 @@ SQ_HOST_DEVICE void flip_code(const Candidates& of, std::uint64_t key, bool up) 
 template <class Team>
 SQ_HOST_DEVICE void flip_first(Team& team, const Candidates& of, const TeamScratch& scratch,
                                std::int32_t num_keys, FlipPlan plan) {
+  SQ_NO_UNROLL
   for (std::int32_t i = team.rank(); i < num_keys; i += team.size()) {
     const std::uint64_t key = scratch.keys[i];
     std::int32_t before = 0;
-    for (std::int32_t j = 0; j < num_keys; ++j) before += scratch.keys[j] > key ? 1 : 0;
+    SQ_UNROLL_4
+    for (std::int32_t j = 0; j < num_keys; ++j)
+      before += static_cast<std::int32_t>((key - scratch.keys[j]) >> 63);  // keys have 63 bits
     if (before < plan.count) flip_code(of, key, plan.up);
   }
 }
@@ -93,7 +133,7 @@ SQ_HOST_DEVICE std::uint64_t bound_at(float priority) {
 // [-0.5, 0.5]; the priorities that stage K names have a thin tail up to 1, measured on kernels of 9
 // such errors.
 SQ_HOST_DEVICE std::uint64_t first_bound(const Candidates& of, std::int64_t count) {
-  const float wanted = 1.5f * static_cast<float>(count) + 6.0f;
+  const float wanted = 1.4f * static_cast<float>(count) + 4.0f;
   const float share = wanted / static_cast<float>(of.count);
   return bound_at(of.stride == 1 ? 0.5f - share : 0.7f - 0.47f * sqrtf(share));
 }
@@ -119,23 +159,24 @@ SQ_HOST_DEVICE void flip_candidates(Team& team, const Candidates& of, const Team
   std::uint64_t low = 0;
   std::uint64_t high = bound_at(of.above);
   std::uint64_t bound = first_bound(of, plan.count);
+  bool exact = false;  // the bound: all that reach it flip
   for (int pass = 1;; ++pass) {
     visit_at_least(team, of, plan.up, bound, [&](std::uint64_t key) {
+      if (exact) return flip_code(of, key, plan.up);
       const std::int32_t place = team.add(scratch.num_keys, 1);
       if (place < scratch.max_keys) scratch.keys[place] = key;
     });
+    if (exact) return;
     team.sync();
     const std::int32_t found = *scratch.num_keys;
     if (found >= plan.count && found <= scratch.max_keys)
       return flip_first(team, of, scratch, found, plan);
-    if (found == plan.count || (found < plan.count && bound == 1)) {
-      team.sync();  // codes change only when all have looked at them
-      return visit_at_least(team, of, plan.up, bound,
-                            [&](std::uint64_t key) { flip_code(of, key, plan.up); });
+    exact = found == plan.count || (found < plan.count && bound == 1);
+    if (!exact) {
+      (found < plan.count ? high : low) = bound;
+      bound = next_bound(low, high, pass);
     }
-    (found < plan.count ? high : low) = bound;
-    bound = next_bound(low, high, pass);
-    team.sync();
+    team.sync();  // all have read num_keys, and looked at the codes
     if (team.rank() == 0) *scratch.num_keys = 0;
     team.sync();
   }

@@ -18,19 +18,21 @@
 #define SQ_COLD __host__ __device__ __noinline__  // keeps its registers out of its callers
 #define SQ_UNROLL _Pragma("unroll")
 #define SQ_UNROLL_4 _Pragma("unroll 4")
+#define SQ_NO_UNROLL _Pragma("unroll 1")  // few rounds, or none
 #else
 #define SQ_COLD
 #define SQ_UNROLL
 #define SQ_UNROLL_4
+#define SQ_NO_UNROLL
 #endif
 
 namespace squant::quant {
 
 // Where a team works: shared memory for rows that fit, global memory for the others. The team's
-// alone; num_keys is 0 at first.
+// alone, 16-byte aligned, and readable up to a multiple of 16 bytes; num_keys is 0 at first.
 struct TeamScratch {
-  float* error;         // [in * kernel], 16-byte aligned: the weights at first, then errors
-  std::int8_t* codes;   // [in * kernel], 16-byte aligned
+  float* error;         // [in * kernel]: the weights at first, then errors
+  std::int8_t* codes;   // [in * kernel]
   std::uint64_t* keys;  // [max_keys]: candidates that stage C looks at closely
   std::int32_t max_keys;
   std::int32_t* num_keys;
@@ -38,7 +40,6 @@ struct TeamScratch {
 
 struct TeamRow {
   const float* weights;  // [in, kernel]
-  std::int8_t* codes;    // [in, kernel], written
   std::int32_t in;
   std::int32_t kernel;
 };

@@ -53,10 +53,11 @@ class ProgramTest(unittest.TestCase):
             self.assertTrue(found["context"][name], name)
 
     def check_same_names(self, found, *arguments, host_gpu=False):
-        """The SQL adds a row a result to a database, run after run, with the names of the JSON."""
+        """The SQL adds a row a result to a database, time after time, with the names of the JSON."""
+        text = run(*arguments, "--format", "sql", host_gpu=host_gpu).stdout
         database = sqlite3.connect(":memory:")
         for _ in range(2):
-            database.executescript(run(*arguments, "--format", "sql", host_gpu=host_gpu).stdout)
+            database.executescript(text)
         rows = database.execute(f"SELECT * FROM squant_bench_{found['subcommand']}")
         names = [column[0] for column in rows.description]
         self.assertEqual(names, [*found["context"], *found["summary"], *found["results"][0]])

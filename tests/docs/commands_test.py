@@ -68,6 +68,8 @@ NOT_RUN = {
     "compute-sanitizer --tool racecheck build/tests/cuda_images_test": NotRun("needs a GPU"),
     "build/bin/squant-bench quantize --benchmark_filter=cuda":
         NotRun("needs a GPU", "build/bin/squant-bench quantize --benchmark_list_tests"),
+    "build/bin/squant-bench layers --model resnet50 --bits 4 --batch 256": NotRun("needs a GPU"),
+    "build/bin/squant-bench sweep experiments/quickstart.json --images 0 --device cuda": NotRun("needs a GPU"),
     "build/bin/squant-bench evaluate --gpu-only --models resnet18,resnet50 --images 4096":
         NotRun("needs a GPU", "build/bin/squant-bench evaluate --models fmnist_resnet --images 4"),
     "build/bin/squant-bench evaluate --gpu-only --models fmnist_resnet --images 16384": NotRun("needs a GPU"),

@@ -45,15 +45,17 @@ struct Alone {
   }
 };
 
-void run_row(const SquantLaunch& launch, std::int32_t tensor, std::int32_t row,
+void run_row(const SquantLaunch& launch, const BlockWork& work, std::int32_t index,
              const TeamScratch& scratch) {
-  const DeviceTensor& t = launch.tensors[tensor];
-  const std::int64_t offset = static_cast<std::int64_t>(row) * t.in * t.kernel;
+  const std::int64_t size = work.in * work.kernel;
+  void* const output =
+      static_cast<char*>(work.output) + index * output_bytes(launch.options.output, size);
   Alone team;
   const bool finite =
-      squant_team_row(team, {t.weights + offset, t.codes + offset, t.in, t.kernel}, launch.bits,
-                      launch.mode, launch.rounding, scratch, t.scale + row, t.zero_point + row);
-  const auto place = (static_cast<unsigned long long>(tensor) << 32) | static_cast<unsigned>(row);
+      squant_team_row(team, {work.weights + index * size, work.in, work.kernel}, launch.options,
+                      scratch, {output, work.scale + index, work.zero_point + index});
+  const auto place = (static_cast<unsigned long long>(work.tensor) << 32) |
+                     static_cast<unsigned>(work.first_row + index);
   if (!finite) *launch.broken = std::min(*launch.broken, place);
 }
 
@@ -65,12 +67,9 @@ void run_block(const SquantLaunch& launch, const BlockWork& work) {
   std::vector<std::uint64_t> keys(kKeysPerBlock);
   unsigned char* const base =
       spills ? launch.spill + work.spill_slot * elements * kBytesPerElement : shared.data();
-  const std::int32_t end =
-      work.is_long ? work.first_row + 1
-                   : std::min(work.first_row + kRowsPerBlock, launch.tensors[work.tensor].out);
-  for (std::int32_t row = work.first_row; row < end; ++row) {
+  for (std::int32_t index = 0; index < work.num_rows; ++index) {
     std::int32_t num_keys = 0;
-    run_row(launch, work.tensor, row,
+    run_row(launch, work, index,
             {reinterpret_cast<float*>(base), reinterpret_cast<std::int8_t*>(base + elements * 4),
              keys.data(), kKeysPerBlock, &num_keys});
   }

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <random>
 #include <string>
@@ -172,6 +173,69 @@ TEST_F(SquantCudaTest, CodesEqualTheCpusForEveryModeAndShape) {
         }
       }
     }
+  }
+}
+
+// A tensor's output in another form, byte by byte.
+std::vector<std::int8_t> output_on_gpu(WeightShape shape, const std::vector<float>& weights,
+                                       CudaOutput form, std::size_t bytes) {
+  std::vector<std::int8_t> output(bytes);
+  const std::vector<float> channels(static_cast<std::size_t>(shape.out));
+  DeviceArray<float> device_weights(weights);
+  DeviceArray<std::int8_t> device_output(output);
+  DeviceArray<float> scale(channels);
+  DeviceArray<float> zero_point(channels);
+  const SquantTensor tensor{
+      "tensor",         shape, device_weights.data(), device_output.data(), scale.data(),
+      zero_point.data()};
+  SquantCuda squant({&tensor, 1}, {}, form);
+  squant.enqueue(nullptr);
+  squant.finish(nullptr);
+  device_output.read(output);
+  return output;
+}
+
+TEST_F(SquantCudaTest, OtherOutputsHoldTheSameCodes) {
+  for (const WeightShape shape : {WeightShape{7, 65, 9}, {5, 64, 9}, {3, 1500, 1}, {9, 1, 1}}) {
+    const Network network({shape});
+    std::mt19937 random(5);
+    const std::vector<float> weights = draw_network(random, network, 0);
+    Output cpu = on_cpu(network, weights, {});
+    const auto row = static_cast<std::size_t>(shape.row());
+    const auto row_bytes = (row + 1) / 2;
+
+    const std::vector<std::int8_t> packed = output_on_gpu(
+        shape, weights, CudaOutput::kPackedCodes, row_bytes * static_cast<std::size_t>(shape.out));
+    for (std::size_t i = 0; i < weights.size(); ++i) {
+      const int byte = packed[i / row * row_bytes + i % row / 2];
+      ASSERT_EQ((i % row % 2 == 0 ? byte : byte >> 4) & 15, cpu.codes[i] & 15) << i;
+    }
+
+    std::vector<float> expected(weights.size());
+    dequantize(network.tensors(weights.data(), cpu.codes.data(), cpu.scale.data(),
+                               cpu.zero_point.data())[0],
+               expected.data());
+    const std::vector<std::int8_t> bytes =
+        output_on_gpu(shape, weights, CudaOutput::kWeights, weights.size() * sizeof(float));
+    std::vector<float> restored(weights.size());
+    std::memcpy(restored.data(), bytes.data(), bytes.size());
+    ASSERT_EQ(restored, expected);
+  }
+}
+
+TEST_F(SquantCudaTest, PackedCodesOfMoreThanFourBitsAreRefused) {
+  SquantOptions options;
+  options.bits = 5;
+  EXPECT_THROW(SquantCuda({}, options, CudaOutput::kPackedCodes), std::invalid_argument);
+}
+
+TEST_F(SquantCudaTest, ATensorWithoutMemoryIsRefused) {
+  const SquantTensor tensor{"nowhere", {2, 3, 9}};
+  try {
+    SquantCuda({&tensor, 1}, {});
+    FAIL() << "a null pointer went unnoticed";
+  } catch (const std::invalid_argument& error) {
+    EXPECT_NE(std::string(error.what()).find("nowhere"), std::string::npos) << error.what();
   }
 }
 

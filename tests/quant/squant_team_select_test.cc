@@ -24,13 +24,11 @@ constexpr std::int32_t kHi = 7;
 struct Channel {
   std::vector<float> errors;
   std::vector<std::int8_t> codes;
+  std::int32_t count = 0;
   std::int32_t stride = 1;
   float above = 1.125F;
 
-  Candidates candidates() {
-    const auto count = static_cast<std::int32_t>(errors.size()) / stride;
-    return {errors.data(), count, stride, above, codes.data(), kLo, kHi};
-  }
+  Candidates candidates() { return {errors.data(), count, stride, above, codes.data(), kLo, kHi}; }
 };
 
 // Codes after the flips, by sorting.
@@ -77,6 +75,8 @@ Channel draw_channel(std::mt19937& random, std::int32_t size, int kind) {
     channel.errors.push_back(error);
     channel.codes.push_back(static_cast<std::int8_t>(static_cast<int>(random() % 16) + kLo));
   }
+  channel.count = size;
+  channel.errors.resize(channel.errors.size() + 3, 7.0F);  // packs are read whole
   return channel;
 }
 

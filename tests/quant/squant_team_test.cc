@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <random>
 #include <vector>
@@ -26,7 +27,7 @@ constexpr std::int32_t kMaxKeys = 16;
 constexpr std::int8_t kUntouched = 99;
 
 struct RowResult {
-  std::vector<std::int8_t> codes;
+  std::vector<std::int8_t> codes;  // or other output, by bytes
   float scale = 0;
   float zero_point = 0;
   bool finite = true;
@@ -34,36 +35,39 @@ struct RowResult {
 
 // How far the row's memory is from an alignment of 16 bytes.
 struct Misaligned {
-  std::size_t weights = 0;
-  std::size_t codes = 0;
+  std::size_t weights = 0;  // floats
+  std::size_t output = 0;   // bytes
 };
 
+// The row's output, byte by byte, after checking that nothing beside it was written.
 RowResult by_team(int team_size, const std::vector<float>& weights, WeightShape shape,
-                  const SquantOptions& options, Misaligned misaligned = {}) {
-  const std::size_t size = weights.size();
-  std::vector<float> placed(size + misaligned.weights);
+                  const SquantOptions& options, Misaligned misaligned = {},
+                  CudaOutput output = CudaOutput::kCodes) {
+  std::vector<float> placed(weights.size() + misaligned.weights);
   std::copy(weights.begin(), weights.end(), placed.begin() + misaligned.weights);
-  std::vector<std::int8_t> codes(size + misaligned.codes + 16, kUntouched);
-  std::vector<float> error(size);
-  std::vector<std::int8_t> scratch_codes(size);
+  const auto bytes = static_cast<std::size_t>(output_bytes(output, shape.size()));
+  std::vector<std::int8_t> written(misaligned.output + bytes + 16, kUntouched);
+  std::vector<float> error(weights.size() + 3);
+  std::vector<std::int8_t> codes(weights.size());
   std::vector<std::uint64_t> keys(kMaxKeys);
   std::int32_t num_keys = 0;
   RowResult result;
   std::vector<char> finite(static_cast<std::size_t>(team_size));
   run_team(team_size, [&](ThreadTeam& team) {
-    const TeamRow row{placed.data() + misaligned.weights, codes.data() + misaligned.codes,
-                      static_cast<std::int32_t>(shape.in), static_cast<std::int32_t>(shape.kernel)};
     finite[static_cast<std::size_t>(team.rank())] =
-        squant_team_row(team, row, options.bits, options.mode, options.rounding,
-                        {error.data(), scratch_codes.data(), keys.data(), kMaxKeys, &num_keys},
-                        &result.scale, &result.zero_point);
+        squant_team_row(team,
+                        {placed.data() + misaligned.weights, static_cast<std::int32_t>(shape.in),
+                         static_cast<std::int32_t>(shape.kernel)},
+                        {options.bits, options.mode, options.rounding, output},
+                        {error.data(), codes.data(), keys.data(), kMaxKeys, &num_keys},
+                        {written.data() + misaligned.output, &result.scale, &result.zero_point});
   });
   result.finite = finite[0] != 0;
-  const auto begin = codes.begin() + misaligned.codes;
-  result.codes.assign(begin, begin + size);
-  for (std::size_t i = 0; i < codes.size(); ++i) {
-    if (i < misaligned.codes || i >= misaligned.codes + size) {
-      EXPECT_EQ(codes[i], kUntouched) << "beside the row, at " << i;
+  const auto begin = written.begin() + misaligned.output;
+  result.codes.assign(begin, begin + bytes);
+  for (std::size_t i = 0; i < written.size(); ++i) {
+    if (i < misaligned.output || i >= misaligned.output + bytes) {
+      EXPECT_EQ(written[i], kUntouched) << "beside the row, at " << i;
     }
   }
   return result;
@@ -114,6 +118,44 @@ TEST(SquantTeamTest, TeamsOfEverySizeGiveTheCodesOfTheReference) {
         << rounding_name(options.rounding);
     ASSERT_EQ(got.scale, expected.scale);
     ASSERT_EQ(got.zero_point, expected.zero_point);
+  }
+}
+
+TEST(SquantTeamTest, PackedCodesAreTheCodesTwoAByte) {
+  std::mt19937 random(11);
+  for (int size = 1; size < 70; ++size) {
+    std::vector<float> weights(static_cast<std::size_t>(size));
+    draw_weights(random, WeightKind::kNormal, weights.data(), size);
+    SquantOptions options;
+    options.bits = 2 + size % 3;
+    const RowResult codes = by_cpu(weights, {1, size, 1}, options);
+    const RowResult packed =
+        by_team(3, weights, {1, size, 1}, options, {0, random() % 16}, CudaOutput::kPackedCodes);
+    ASSERT_EQ(packed.codes.size(), (weights.size() + 1) / 2);
+    for (std::size_t i = 0; i < 2 * packed.codes.size(); ++i) {
+      const int byte = packed.codes[i / 2];
+      const int half = i % 2 == 0 ? byte & 15 : (byte >> 4) & 15;
+      ASSERT_EQ(half, i < weights.size() ? codes.codes[i] & 15 : 0) << i << " of " << size;
+    }
+  }
+}
+
+TEST(SquantTeamTest, WeightsAreDequantizedAsByTheHost) {
+  std::mt19937 random(12);
+  for (int size = 1; size < 70; ++size) {
+    std::vector<float> weights(static_cast<std::size_t>(size));
+    draw_weights(random, WeightKind::kNormal, weights.data(), size);
+    const WeightShape shape{1, size, 1};
+    RowResult codes = by_cpu(weights, shape, {});
+    std::vector<float> expected(weights.size());
+    dequantize({"row", shape, weights.data(), codes.codes.data(), &codes.scale, &codes.zero_point},
+               expected.data(), 1);
+    const RowResult got =
+        by_team(3, weights, shape, {}, {0, 4 * (random() % 4)}, CudaOutput::kWeights);
+    std::vector<float> restored(weights.size());
+    ASSERT_EQ(got.codes.size(), restored.size() * sizeof(float));
+    std::memcpy(restored.data(), got.codes.data(), got.codes.size());
+    ASSERT_EQ(restored, expected) << size;
   }
 }
 
