@@ -18,6 +18,7 @@
 #include "bench/stopwatch.h"
 #include "bench/torch_network.h"
 #include "eval/cuda/cuda_device.h"
+#include "eval/engine/torch_cuda.h"
 #include "quant/squant.h"
 
 namespace squant::bench {
@@ -145,7 +146,7 @@ bool look_for_gpu(Options& options) {
   options.contenders.cpu = !options.gpu_only;
   options.contenders.gpu = has_cuda();
   if (!options.contenders.gpu) return !options.gpu_only;
-  const std::string why_not = load_torch_cuda();
+  const std::string why_not = eval::load_torch_cuda();
   options.contenders.torch_gpu = why_not.empty();
   if (!why_not.empty()) tell_progress("LibTorch on the GPU is left out: " + why_not);
   return true;

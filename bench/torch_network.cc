@@ -2,7 +2,6 @@
 
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
-#include <dlfcn.h>
 
 #include <algorithm>
 #include <stdexcept>
@@ -175,17 +174,6 @@ class FloatNetwork final : public TorchEngine {
 };
 
 }  // namespace
-
-std::string load_torch_cuda() {
-  Dl_info found{};
-  if (dladdr(reinterpret_cast<void*>(&at::globalContext), &found) == 0) {
-    return "libtorch_cpu.so was not found among the loaded libraries";
-  }
-  const std::string cpu = found.dli_fname;
-  const std::string cuda = cpu.substr(0, cpu.rfind('/') + 1) + "libtorch_cuda.so";
-  if (dlopen(cuda.c_str(), RTLD_NOW | RTLD_GLOBAL) == nullptr) return dlerror();
-  return at::hasCUDA() ? "" : "LibTorch finds no CUDA device";
-}
 
 std::unique_ptr<TorchEngine> make_torch_engine(const eval::Model& model, const std::string& device,
                                                TorchPrecision precision) {

@@ -11,10 +11,6 @@ namespace squant::bench {
 
 enum class TorchPrecision : std::uint8_t { kFloat32, kTf32, kFloat16 };
 
-// Loads LibTorch's CUDA part, which nothing here links: libtorch_cuda.so beside libtorch_cpu.so,
-// with cuDNN and cuBLAS. Returns why that is not possible, or nothing.
-std::string load_torch_cuda();
-
 // Channels last, batch norm folded into the convolution before it, no gradients. Pixels of
 // run_pixels() go to the device and logits come back with each call.
 class TorchEngine : public eval::Engine {
@@ -27,7 +23,7 @@ class TorchEngine : public eval::Engine {
   virtual void run_held(float* logits) = 0;
 };
 
-// `device`: "cpu", or "cuda" after load_torch_cuda(). kTf32 is for "cuda". Keeps nothing of
+// `device`: "cpu", or "cuda" after eval::load_torch_cuda(). kTf32 is for "cuda". Keeps nothing of
 // `model`.
 std::unique_ptr<TorchEngine> make_torch_engine(const eval::Model& model, const std::string& device,
                                                TorchPrecision precision);

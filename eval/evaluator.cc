@@ -12,15 +12,14 @@
 #include <stdexcept>
 #include <utility>
 
-#include "eval/batch_size.h"
 #include "eval/checkpoint/checkpoint.h"
 #include "eval/cuda/cuda_device.h"
 #include "eval/engine/calibration.h"
 #include "eval/engine/engine.h"
-#include "eval/engine/integer_engine.h"
 #include "eval/image_outcome.h"
 #include "eval/least_recently_used.h"
 #include "eval/logits_digest.h"
+#include "eval/prepared_engine.h"
 #include "eval/weight_quantizer.h"
 
 namespace squant::eval {
@@ -77,48 +76,6 @@ std::string engine_key(const Job& job, const std::vector<quant::ActivationRange>
     key += ' ' + text_of(range.min) + ' ' + text_of(range.max);
   }
   return key;
-}
-
-struct PreparedEngine {
-  std::unique_ptr<Engine> engine;
-  CudaEngine* on_gpu = nullptr;           // `engine`, where it runs on a GPU
-  std::vector<IntegerLayerFacts> layers;  // integer engines only
-};
-
-std::int64_t weight_bytes(const Model& model) {
-  std::int64_t bytes = 0;
-  for (const auto& [name, tensor] : model.weights) {
-    bytes += static_cast<std::int64_t>(tensor.values.size() * sizeof(float));
-  }
-  return bytes;
-}
-
-std::pair<std::shared_ptr<PreparedEngine>, std::int64_t> build_engine(
-    const Job& job, const Model& model, const QuantizedWeights* weights,
-    std::vector<quant::ActivationRange> ranges, CudaDevice* device, int batch_size) {
-  auto result = std::make_shared<PreparedEngine>();
-  ActivationSettings activations;
-  activations.bits = job.activation_bits;
-  activations.rounding = job.rounding;
-  activations.ranges = std::move(ranges);
-  if (job.activation_bits == 0 || job.engine == EngineChoice::kSimulated) {
-    result->engine = make_float_engine(model, weights, activations);
-    return {result, weight_bytes(model)};
-  }
-  const auto prepared = [&](auto engine) {
-    const std::int64_t bytes = engine->memory_bytes();
-    result->layers = engine->layer_facts();
-    result->engine = std::move(engine);
-    return std::pair{result, bytes};
-  };
-  if (device != nullptr) {
-    CudaEngineOptions options;
-    if (batch_size > 0) options.max_images = batch_size;
-    auto engine = device->make_engine(model, *weights, activations, options);
-    result->on_gpu = engine.get();
-    return prepared(std::move(engine));
-  }
-  return prepared(std::make_unique<IntegerEngine>(model, *weights, activations));
 }
 
 std::string dataset_key(const DatasetSpec& spec) {
@@ -178,8 +135,9 @@ struct Evaluator::Impl {
   std::shared_ptr<PreparedEngine> insert(const std::string& key, const Job& job, const Model& of,
                                          const QuantizedWeights* weights,
                                          const std::vector<quant::ActivationRange>& ranges) {
-    auto [built, bytes] = build_engine(job, of, weights, ranges, device.get(), options.batch_size);
-    engines.insert(key, built, bytes);
+    auto built = std::make_shared<PreparedEngine>(
+        prepare_engine(job, of, weights, ranges, device.get(), options.batch_size));
+    engines.insert(key, built, built->memory_bytes);
     return built;
   }
 
@@ -228,15 +186,6 @@ struct Evaluator::Impl {
     return *chunk.on_gpu;
   }
 
-  // Images that an engine is given at a time. A GPU cuts them into batches itself, and is waited
-  // for once a call.
-  std::int64_t images_per_call(const PreparedEngine& prepared, const ModelInfo& info) const {
-    constexpr std::int64_t kOnGpu = 8192;
-    if (prepared.on_gpu != nullptr) return kOnGpu;
-    return options.batch_size > 0 ? std::int64_t{options.batch_size}
-                                  : default_batch_size(info, prepared.engine->exact());
-  }
-
   // Logits of `n` images from number `begin` of the chunk on.
   void run_engine(PreparedEngine& prepared, LoadedChunk& chunk, std::int64_t begin, std::int64_t n,
                   float* logits) const {
@@ -265,7 +214,7 @@ struct Evaluator::Impl {
     for (const std::int64_t index : images.broken) {
       broken.at(static_cast<std::size_t>(index - images.first)) = true;
     }
-    const std::int64_t batch = std::min(images.count, images_per_call(*prepared, info));
+    const std::int64_t batch = std::min(images.count, prepared->images_per_call);
     std::vector<float> logits(static_cast<std::size_t>(batch) * classes);
     for (std::int64_t begin = 0; begin < images.count; begin += batch) {
       const std::int64_t n = std::min(batch, images.count - begin);

@@ -148,10 +148,15 @@ ParsedOptions parse_options(const std::vector<std::string>& arguments) {
   return parsed;
 }
 
+std::string obstacle_to_gpu() {
+  std::string why_not;
+  return eval::cuda_usable(&why_not) ? "" : why_not;
+}
+
 std::string resolve_device(const std::string& device) {
   if (device == "cpu") return "cpu";
-  std::string why_not;
-  if (eval::cuda_usable(&why_not)) return "cuda";
+  const std::string why_not = obstacle_to_gpu();
+  if (why_not.empty()) return "cuda";
   if (device == "auto") return "cpu";
   throw std::invalid_argument("--device " + device + ": " + why_not +
                               " (--device cpu evaluates on the CPU)");

@@ -46,6 +46,8 @@ struct ParsedOptions {
 // arguments[0] is the program. Never throws and prints nothing.
 ParsedOptions parse_options(const std::vector<std::string>& arguments);
 
+// Why no GPU of this machine can evaluate; empty: one can.
+std::string obstacle_to_gpu();
 // "cpu" or "cuda"; "auto" is a GPU where there is one that can be used. Throws
 // std::invalid_argument for "cuda" where there is none, with the reason.
 std::string resolve_device(const std::string& device);

@@ -290,13 +290,19 @@ class Sweep {
                                                   : "nothing to do");
       return;
     }
-    const std::string alone =
-        rank_.size == 1 ? "this process works alone" : plural(num_workers(), "worker");
     say(plural(size.tiles, "tile") + ", " + plural(size.evaluations, "evaluation") +
-        " of an image; " + alone + " on the " + rank_.device + unused_gpus() +
+        " of an image; " + workers_and_devices() +
         (rank_.launch.recovery ? "; a lost rank does not end the sweep" : ""));
     if (rank_.size == 1)
       say(plural(rank_.num_threads, "thread") + (rank_.note.empty() ? "" : "; " + rank_.note));
+  }
+
+  // Where each worker resolves --device auto for itself, rank 0 does not know what they took.
+  std::string workers_and_devices() const {
+    const std::string on = " on the " + std::string(rank_.device == "cuda" ? "GPU" : "CPU");
+    if (rank_.size == 1) return "this process works alone" + on + unused_gpus();
+    return plural(num_workers(), "worker") +
+           (options_.device == "auto" ? ", on GPUs where they have some" : on);
   }
 
   // What --device auto did not take.
@@ -305,8 +311,8 @@ class Sweep {
     const std::size_t gpus =
         visible_gpus(std::getenv("CUDA_VISIBLE_DEVICES"), num_installed_gpus()).size();
     if (gpus == 0) return "";
-    return " (this build has no engine for the " + plural(static_cast<std::int64_t>(gpus), "GPU") +
-           " here)";
+    return ", not on the " + plural(static_cast<std::int64_t>(gpus), "GPU") + " here (" +
+           obstacle_to_gpu() + ")";
   }
 
   Ending compute() {

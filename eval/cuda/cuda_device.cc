@@ -244,6 +244,12 @@ class CurrentDevice final : public CudaDevice {
   CurrentDevice() : workspace_(std::make_shared<Workspace>()), name_(current_properties().name) {}
 
   std::string name() const override { return name_; }
+  std::int64_t free_bytes() const override {
+    std::size_t free = 0;
+    std::size_t total = 0;
+    SQ_CUDA_CHECK(cudaMemGetInfo(&free, &total));
+    return static_cast<std::int64_t>(free);
+  }
 
   std::unique_ptr<CudaEngine> make_engine(const Model& model, const QuantizedWeights& weights,
                                           const ActivationSettings& activations,
@@ -259,9 +265,8 @@ class CurrentDevice final : public CudaDevice {
   std::unique_ptr<CudaImages> hold_images(const std::uint8_t* pixels, std::int64_t count,
                                           std::int64_t image_bytes,
                                           std::int64_t max_bytes) override {
-    return std::make_unique<cuda::DeviceImages>(pixels, count, image_bytes,
-                                                std::min(max_bytes, quarter_of(free_bytes())),
-                                                workspace_->lane);
+    return std::make_unique<cuda::DeviceImages>(
+        pixels, count, image_bytes, std::min(max_bytes, free_bytes() / 4), workspace_->lane);
   }
 
   bool takes_squant(const quant::WeightShape& shape) const override {
@@ -281,16 +286,8 @@ class CurrentDevice final : public CudaDevice {
 
  private:
   // The arena included, the rest is for weights, images and others.
-  std::int64_t arena_budget() const { return quarter_of(free_bytes() + workspace_->arena.size()); }
-
-  static std::int64_t quarter_of(std::size_t size_bytes) {
-    return static_cast<std::int64_t>(size_bytes / 4);
-  }
-  static std::size_t free_bytes() {
-    std::size_t free = 0;
-    std::size_t total = 0;
-    SQ_CUDA_CHECK(cudaMemGetInfo(&free, &total));
-    return free;
+  std::int64_t arena_budget() const {
+    return (free_bytes() + static_cast<std::int64_t>(workspace_->arena.size())) / 4;
   }
 
   std::shared_ptr<Workspace> workspace_;

@@ -93,6 +93,8 @@ class CudaDevice {
  public:
   virtual ~CudaDevice() = default;
   virtual std::string name() const = 0;  // as CudaFacts::name
+  // Memory that nobody on this GPU has taken.
+  virtual std::int64_t free_bytes() const = 0;
   // Throws std::invalid_argument as IntegerEngine does. Keeps nothing of `model` and `weights`; the
   // engine keeps the device alive.
   virtual std::unique_ptr<CudaEngine> make_engine(const Model& model,

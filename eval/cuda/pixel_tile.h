@@ -31,7 +31,8 @@ class PixelTile : WindowTile<PixelConvOp, Warp, false, kInputSums, 1> {
   SQ_TILE void run() {
     warp_.each([&](int lane) {
       load_weights(lane);
-      load_windows(lane);
+      // With the usual number of channels known, a tap's address is a constant away from the row's.
+      op_.shape.in_c == 3 ? load_windows<3>(lane, 3) : load_windows<0>(lane, op_.shape.in_c);
     });
     warp_.commit();
     warp_.template wait<0>();
@@ -55,40 +56,41 @@ class PixelTile : WindowTile<PixelConvOp, Warp, false, kInputSums, 1> {
     }
   }
 
-  // A thread gathers one window.
-  SQ_TILE void load_windows(int lane) {
+  // A thread gathers one window. kChannels: of a pixel, 0 where it is known at run time alone.
+  template <int kChannels>
+  SQ_TILE void load_windows(int lane, std::int32_t channels) {
     const WindowShape& shape = op_.shape;
     const int row = product_.thread_of(lane);
     const auto window = gathered_windows<1>(
         shape, tile_.positions * kTilePositions + static_cast<std::uint32_t>(row), 0,
         num_positions_);
-    std::uint32_t from = window.first[0];
+    // Padding may lie before the first pixel: such addresses are not read.
+    const std::uint8_t* from = memory_.pixels + static_cast<std::int32_t>(window.first[0]);
     const std::uint32_t columns = window.inside[0] >> kMostTaps;
     for (std::int32_t ky = 0; ky < kPixelTaps; ++ky) {
       const bool inside = ky < shape.kernel_h && (window.inside[0] >> ky & 1) != 0;
-      for (std::int32_t channel = 0; channel < shape.in_c; ++channel) {
-        *reinterpret_cast<TapRow*>(product_.windows_at(channel) + chunk_offset(row, ky / 2) +
-                                   ky % 2 * kPixelTaps) =
-            gather(from + static_cast<std::uint32_t>(channel), inside ? columns : 0);
+      SQ_UNROLL
+      for (std::int32_t channel = 0; channel < (kChannels > 0 ? kChannels : channels); ++channel) {
+        put_lanes(product_.windows_at(channel) + chunk_offset(row, ky / 2) + ky % 2 * kPixelTaps,
+                  gather<kChannels>(from + channel, channels, inside ? columns : 0));
       }
-      from += static_cast<std::uint32_t>(shape.in_w * shape.in_c);
+      from += static_cast<std::ptrdiff_t>(shape.in_w) * channels;
     }
   }
 
-  struct alignas(kPixelTaps) TapRow {
-    std::uint32_t word[2];
-  };
   // The taps of one channel in one row of the window, 0 for those that are not inside the image.
-  SQ_TILE TapRow gather(std::uint32_t from, std::uint32_t inside) const {
-    TapRow row{};
+  template <int kChannels>
+  SQ_TILE static Lanes<std::uint8_t, kPixelTaps> gather(const std::uint8_t* from,
+                                                        std::int32_t channels,
+                                                        std::uint32_t inside) {
+    Lanes<std::uint8_t, kPixelTaps> taps{};
     SQ_UNROLL
     for (int tap = 0; tap < kPixelTaps; ++tap) {
       if ((inside >> tap & 1) != 0) {
-        row.word[tap / 4] |= static_cast<std::uint32_t>(memory_.pixels[from]) << (tap % 4 * 8);
+        taps.value[tap] = from[tap * (kChannels > 0 ? kChannels : channels)];
       }
-      from += static_cast<std::uint32_t>(op_.shape.in_c);
     }
-    return row;
+    return taps;
   }
 
   // The channel's integer sums, brought to what the channels before have added up to. They fit 32
@@ -128,19 +130,30 @@ class PixelTile : WindowTile<PixelConvOp, Warp, false, kInputSums, 1> {
       const std::uint32_t position = this->position_of(row);
       if (output >= op_.shape.out_c || position >= num_positions_) return;
       float y[kQuadRows][4];
+      WindowPlace at = place_window(op_.shape, position);
       SQ_UNROLL
-      for (int j = 0; j < kQuadRows; ++j) add_shift(quads.value[j], position + 2 * j, output, y[j]);
+      for (int j = 0; j < kQuadRows; ++j) {
+        add_shift(quads.value[j], at, output, y[j]);
+        advance(at, 2);
+      }
       epilogue[lane].finish(op_.out, memory_, y,
                             {position * pitch + static_cast<std::uint32_t>(output), 2 * pitch,
                              static_cast<int>((num_positions_ - position + 1) / 2)});
     });
   }
-  SQ_TILE void add_shift(const float (&value)[4], std::uint32_t position, std::int32_t output,
+  SQ_TILE void add_shift(const float (&value)[4], const WindowPlace& at, std::int32_t output,
                          float (&y)[4]) const {
-    const auto shift =
-        lanes_at<4>(pixel_shifts(op_, memory_, place_window(op_.shape, position)) + output);
+    const auto shift = lanes_at<4>(pixel_shifts(op_, memory_, at) + output);
     SQ_UNROLL
     for (int c = 0; c < 4; ++c) y[c] = rounded_sum(value[c], shift.value[c]);
+  }
+  // To the output position that is `positions` further on, of which row and column alone matter.
+  SQ_TILE void advance(WindowPlace& at, std::int32_t positions) const {
+    at.column += positions;
+    while (at.column >= op_.shape.out_w) {
+      at.column -= op_.shape.out_w;
+      at.row = at.row + 1 < op_.shape.out_h ? at.row + 1 : 0;
+    }
   }
 
   SQ_TILE void finish_elements() {

@@ -3,6 +3,7 @@
 // Float activations: batch norm is folded into the convolution before it (in double), ReLU is
 // applied in place. Quantized activations: as published, batch norm stays a step of its own, and
 // every layer's input but the first is quantized and dequantized in float32.
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <c10/core/InferenceMode.h>
@@ -16,6 +17,7 @@
 #include <tuple>
 
 #include "eval/engine/engine.h"
+#include "eval/engine/torch_cuda.h"
 #include "eval/engine/torch_ops.h"
 
 namespace squant::eval {
@@ -50,7 +52,17 @@ void fake_quantize(const float* input, float* output, std::int64_t size,
   }
 }
 
+at::Tensor fake_quantize_on_gpu(const at::Tensor& input, const quant::ActivationAffine& affine) {
+  return input.mul(affine.scale)
+      .sub_(affine.zero_point)
+      .clamp_(affine.lo, affine.hi)
+      .round_()
+      .add_(affine.zero_point)
+      .div_(affine.scale);
+}
+
 at::Tensor fake_quantize(at::Tensor input, const quant::ActivationAffine& affine, bool in_place) {
+  if (input.is_cuda()) return fake_quantize_on_gpu(input, affine);
   if (!input.is_non_overlapping_and_dense()) {
     input = input.contiguous();
   }
@@ -290,15 +302,20 @@ class Compiler {
 class FloatEngine : public Engine {
  public:
   FloatEngine(const Model& model, const QuantizedWeights* weights,
-              const ActivationSettings& activations)
-      : info_(*model.info), is_simulated_(activations.bits > 0) {
+              const ActivationSettings& activations, const at::Device& device)
+      : info_(*model.info), device_(device), is_simulated_(activations.bits > 0) {
     const c10::InferenceMode guard;
     Compiler compiler(model, weights, activations);
     steps_ = std::move(compiler.steps);
     num_slots_ = compiler.num_slots;
     const std::vector<std::int64_t> per_channel = {1, info_.input.channels, 1, 1};
-    mean_ = at::tensor(info_.mean, at::kFloat).view(per_channel);
-    stddev_ = at::tensor(info_.stddev, at::kFloat).view(per_channel);
+    mean_ = at::tensor(info_.mean, at::kFloat).view(per_channel).to(device_);
+    stddev_ = at::tensor(info_.stddev, at::kFloat).view(per_channel).to(device_);
+    for (Step& step : steps_) {
+      for (at::Tensor* const tensor : {&step.weight, &step.bias, &step.mean, &step.variance}) {
+        if (tensor->defined()) *tensor = tensor->to(device_);
+      }
+    }
   }
 
   void run_pixels(const std::uint8_t* pixels, std::int64_t n, float* logits) override {
@@ -306,7 +323,8 @@ class FloatEngine : public Engine {
     const Shape& shape = info_.input;
     const at::Tensor images =
         at::from_blob(const_cast<std::uint8_t*>(pixels),
-                      {n, shape.height, shape.width, shape.channels}, at::kByte);
+                      {n, shape.height, shape.width, shape.channels}, at::kByte)
+            .to(device_);
     // NHWC bytes seen as NCHW are channels-last already.
     run(images.permute({0, 3, 1, 2}).to(at::kFloat).div_(255).sub_(mean_).div_(stddev_), logits);
   }
@@ -315,7 +333,8 @@ class FloatEngine : public Engine {
     const c10::InferenceMode guard;
     const Shape& shape = info_.input;
     run(at::from_blob(const_cast<float*>(input), {n, shape.channels, shape.height, shape.width},
-                      at::kFloat),
+                      at::kFloat)
+            .to(device_),
         logits);
   }
 
@@ -326,6 +345,10 @@ class FloatEngine : public Engine {
   void run(const at::Tensor& input, float* logits) {
     if (input.size(0) == 0) {
       return;
+    }
+    if (device_.is_cuda()) {
+      at::globalContext().setAllowTF32CuDNN(false);
+      at::globalContext().setAllowTF32CuBLAS(false);
     }
     std::vector<at::Tensor> slots(static_cast<std::size_t>(num_slots_));
     slots[0] = input.contiguous(at::MemoryFormat::ChannelsLast);
@@ -341,6 +364,7 @@ class FloatEngine : public Engine {
   }
 
   const ModelInfo& info_;
+  const at::Device device_;
   bool is_simulated_;
   std::vector<Step> steps_;
   int num_slots_ = 0;
@@ -360,7 +384,12 @@ int num_allowed_cores() {
 
 std::unique_ptr<Engine> make_float_engine(const Model& model, const QuantizedWeights* weights,
                                           const ActivationSettings& activations) {
-  return std::make_unique<FloatEngine>(model, weights, activations);
+  return std::make_unique<FloatEngine>(model, weights, activations, at::kCPU);
+}
+
+std::unique_ptr<Engine> make_cuda_float_engine(const Model& model, const QuantizedWeights* weights,
+                                               const ActivationSettings& activations) {
+  return std::make_unique<FloatEngine>(model, weights, activations, at::kCUDA);
 }
 
 void set_engine_threads(int num_threads) {

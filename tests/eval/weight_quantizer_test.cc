@@ -15,6 +15,7 @@ namespace {
 class PretendedDevice final : public CudaDevice {
  public:
   std::string name() const override { return "pretended"; }
+  std::int64_t free_bytes() const override { return 0; }
   std::unique_ptr<CudaEngine> make_engine(const Model&, const QuantizedWeights&,
                                           const ActivationSettings&,
                                           const CudaEngineOptions&) override {

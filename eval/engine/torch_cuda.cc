@@ -1,0 +1,27 @@
+#include "eval/engine/torch_cuda.h"
+
+#include <ATen/Context.h>
+#include <dlfcn.h>
+
+namespace squant::eval {
+namespace {
+
+std::string load() {
+  Dl_info found{};
+  if (dladdr(reinterpret_cast<void*>(&at::globalContext), &found) == 0) {
+    return "libtorch_cpu.so was not found among the loaded libraries";
+  }
+  const std::string cpu = found.dli_fname;
+  const std::string cuda = cpu.substr(0, cpu.rfind('/') + 1) + "libtorch_cuda.so";
+  if (dlopen(cuda.c_str(), RTLD_NOW | RTLD_GLOBAL) == nullptr) return dlerror();
+  return at::hasCUDA() ? "" : "LibTorch finds no CUDA device";
+}
+
+}  // namespace
+
+const std::string& load_torch_cuda() {
+  static const std::string why_not = load();
+  return why_not;
+}
+
+}  // namespace squant::eval
