@@ -16,6 +16,7 @@
 #include "eval/cuda/cuda_device.h"
 #include "eval/engine/calibration.h"
 #include "eval/engine/engine.h"
+#include "eval/engine/torch_cuda.h"
 #include "eval/image_outcome.h"
 #include "eval/least_recently_used.h"
 #include "eval/logits_digest.h"
@@ -94,10 +95,18 @@ struct LoadedChunk {
 struct Evaluator::Impl {
   explicit Impl(const EvaluatorOptions& from)
       : options(from),
-        device(from.device == "cuda" ? open_cuda_device() : nullptr),
+        device(from.device == "cuda" ? open_with_torch() : nullptr),
         quantizer(device),
         models(from.memory_budget / 4),
         engines(from.memory_budget - from.memory_budget / 4) {}
+
+  // LibTorch looks for its CUDA part when it first computes, and never again: it has to be there
+  // before the first job, of whatever kind.
+  static std::shared_ptr<CudaDevice> open_with_torch() {
+    auto opened = open_cuda_device();
+    load_torch_cuda();
+    return opened;
+  }
 
   std::shared_ptr<const Model> model(const Job& job) {
     const std::string key = job.model + '\n' + job.checkpoint + '\n' + job.checkpoint_sha256;

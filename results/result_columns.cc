@@ -116,6 +116,7 @@ constexpr ResultColumn kColumns[] = {
     column<&JobRow::config_json>("config_json"),
     column<&JobRow::identity>("identity"),
     column<&ResultRow::job_id>("job_id"),
+    column<&ResultRow::quantize_device, Nulls::kWhenEmpty>("quantize_device"),
 };
 
 }  // namespace

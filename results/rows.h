@@ -189,7 +189,8 @@ struct ResultRow {
   std::int64_t run_id =
       0;  // the run that reference and verdict are of: the latest with a reference, else the latest
   std::optional<double> reference_baseline_pct;
-  std::int64_t job_id = 0;  // in this database, in the order of addition
+  std::int64_t job_id = 0;      // in this database, in the order of addition
+  std::string quantize_device;  // as PreparationRow's; empty: not known
 };
 
 }  // namespace squant::results

@@ -10,7 +10,8 @@
 namespace squant::eval {
 
 // Loads libtorch_cuda.so from where libtorch_cpu.so lies, in the first call. Returns why LibTorch
-// cannot use a GPU; empty: it can.
+// cannot use a GPU; empty: it can. Where LibTorch has computed before the first call, it no longer
+// finds the GPU.
 const std::string& load_torch_cuda();
 
 // make_float_engine on the current GPU, which load_torch_cuda() found: float32, without TF32.

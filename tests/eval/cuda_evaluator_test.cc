@@ -7,6 +7,7 @@
 
 #include "eval/checkpoint/checkpoint.h"
 #include "eval/checkpoint/safetensors.h"
+#include "eval/engine/torch_cuda.h"
 #include "eval/evaluator.h"
 #include "eval/weight_quantizer.h"
 #include "tests/eval/cuda_fixture.h"
@@ -21,6 +22,7 @@ constexpr const char* kNetwork = "fmnist_mobilenet";
 class CudaEvaluatorTest : public CudaEngineTest {
  protected:
   CudaEvaluatorTest() {
+    load_torch_cuda();  // before the CPU computes
     std::string images{'\0', '\0', '\x08', '\x03', 0, 0, 0, kImages, 0, 0, 0, 28, 0, 0, 0, 28};
     std::string labels{'\0', '\0', '\x08', '\x01', 0, 0, 0, kImages};
     std::mt19937 random(3);
