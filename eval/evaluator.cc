@@ -277,15 +277,14 @@ Evaluator::Evaluator(const EvaluatorOptions& options) {
 
 Evaluator::~Evaluator() = default;
 
-Preparation Evaluator::prepare(const Job& job) {
+Preparation Evaluator::prepare(const Job& job, int repeats) {
   check_job(job);
   const std::shared_ptr<const Model> model = impl_->model(job);
   Preparation result;
   QuantizedWeights weights;
   if (job.weight_bits > 0) {
     const quant::SquantOptions options = squant_options(job, impl_->options.num_threads);
-    MeasuredWeights measured =
-        impl_->quantizer.measure(*model, options, std::max(1, impl_->options.quantize_repeats));
+    MeasuredWeights measured = impl_->quantizer.measure(*model, options, std::max(1, repeats));
     weights = std::move(measured.weights);
     result.quantize_ms = measured.model_ms;
     result.quantize_device = measured.device;

@@ -96,12 +96,13 @@ struct TileCounts {
 };
 
 struct EvaluatorOptions {
-  std::string device = "cpu";  // or "cuda": integer engines run on the GPU, the others on the CPU
-  int num_threads = 0;         // 0: one per allowed core
+  // Or "cuda": integer engines run on the current GPU; the others, too, where LibTorch's CUDA part
+  // is installed.
+  std::string device = "cpu";
+  int num_threads = 0;  // 0: one per allowed core
   // Images an engine is given at a time; on a GPU, of one batch there. 0: chosen by the program;
   // does not change exact results.
   int batch_size = 0;
-  int quantize_repeats = 3;
   // Bytes for prepared jobs kept between tiles; on a GPU, as many again for a tile's images.
   std::int64_t memory_budget = std::int64_t{2} << 30;
 };
@@ -113,9 +114,9 @@ class Evaluator {
   explicit Evaluator(const EvaluatorOptions& options);
   ~Evaluator();
 
-  // Quantizes and calibrates. Throws std::invalid_argument for a job that cannot run (unknown
-  // model, wrong checkpoint).
-  Preparation prepare(const Job& job);
+  // Quantizes, `repeats` times for the clock, and calibrates. Throws std::invalid_argument for a
+  // job that cannot run (unknown model, wrong checkpoint).
+  Preparation prepare(const Job& job, int repeats = 3);
 
   // Loads images [first, first + count) of the data set, once for all jobs of the tile.
   // `ranges` as prepare() gave them; may come from another worker.

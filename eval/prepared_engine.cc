@@ -78,6 +78,8 @@ PreparedEngine prepare_engine(const Job& job, const Model& model, const Quantize
   activations.bits = job.activation_bits;
   activations.rounding = job.rounding;
   activations.ranges = std::move(ranges);
+  // What LibTorch keeps of earlier jobs is free memory to this one.
+  if (device != nullptr) release_torch_cuda_memory();
   PreparedEngine result;
   if (job.activation_bits == 0 || job.engine == EngineChoice::kSimulated) {
     result = float_engine(model, weights, activations, device);

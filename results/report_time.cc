@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <set>
 
 #include "results/markup.h"
 #include "results/report_sections.h"
@@ -30,34 +31,32 @@ int bits_to_compare(const std::vector<const ResultRow*>& rows) {
   return fewest;
 }
 
-struct Preparations {
-  std::int64_t num_weights = 0;
-  std::string devices;  // that quantized
-};
-
-std::map<std::string, Preparations> preparations_of_models(Connection& connection) {
-  std::map<std::string, Preparations> models;
+std::map<std::string, std::int64_t> weights_of_models(Connection& connection) {
+  std::map<std::string, std::int64_t> weights;
   Query rows(connection.statement(
-      "SELECT e.model, max(p.num_weights), coalesce(group_concat(DISTINCT quantize_device), '')"
-      " FROM preparation p JOIN evaluation e USING (evaluation_id) GROUP BY e.model"));
-  while (rows.step()) models[rows.text(0)] = {rows.integer(1), rows.text(2)};
-  return models;
+      "SELECT e.model, max(p.num_weights) FROM preparation p JOIN evaluation e USING "
+      "(evaluation_id) GROUP BY e.model"));
+  while (rows.step()) weights[rows.text(0)] = rows.integer(1);
+  return weights;
 }
 
 TimedModel measure(const std::string& model, const std::vector<const ResultRow*>& rows,
-                   const Preparations& of) {
+                   std::int64_t num_weights) {
   const int bits = bits_to_compare(rows);
   std::vector<double> times;
+  std::set<std::string> devices;  // that these times were taken on
   for (const ResultRow* row : rows) {
-    if (row->job.weight_bits == bits) times.push_back(*row->quantize_ms);
+    if (row->job.weight_bits != bits) continue;
+    times.push_back(*row->quantize_ms);
+    if (!row->quantize_device.empty()) devices.insert(row->quantize_device);
   }
   std::sort(times.begin(), times.end());
   std::string detail = std::to_string(bits) + " bits";
-  if (of.num_weights > 0) {
-    const double millions = static_cast<double>(of.num_weights) / 1e6;
+  if (num_weights > 0) {
+    const double millions = static_cast<double>(num_weights) / 1e6;
     detail += ", " + decimal(millions, millions < 1 ? 2 : 1) + " M weights";
   }
-  if (!of.devices.empty()) detail += ", " + of.devices;
+  for (const std::string& device : devices) detail += ", " + device;
   return {model, detail, times.front(), times[times.size() / 2], times.back(), {}};
 }
 
@@ -73,10 +72,11 @@ std::vector<TimedModel> timed_models(Connection& connection, std::span<const Res
   }
   if (order.empty()) return {};
   if (order.size() > kMaxModels) order.resize(kMaxModels);
-  auto preparations = preparations_of_models(connection);
+  const auto weights = weights_of_models(connection);
   std::vector<TimedModel> models;
   for (const std::string& model : order) {
-    models.push_back(measure(model, by_model[model], preparations[model]));
+    const auto found = weights.find(model);
+    models.push_back(measure(model, by_model[model], found == weights.end() ? 0 : found->second));
   }
   for (const auto& [model, methods_ms] : times.models) {
     const auto found =

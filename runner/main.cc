@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "runner/child.h"
+#include "runner/gpu_probe.h"
 #include "runner/logging.h"
 #include "runner/options.h"
 #include "runner/process.h"
@@ -44,6 +45,7 @@ int end_for_machine(int rank, const std::string& why) {
 
 int run(int argc, char** argv) {
   const std::vector<std::string> arguments(argv, argv + argc);
+  if (is_gpu_probe(arguments)) return run_gpu_probe();
   if (const std::optional<ChildSettings> child = parse_child_arguments(arguments))
     run_child(*child);
   const Launch launch = detect_launch();

@@ -14,6 +14,7 @@
 #include "runner/collective/choose.h"
 #include "runner/cores.h"
 #include "runner/devices.h"
+#include "runner/gpu_probe.h"
 #include "runner/logging.h"
 #include "runner/provenance.h"
 #include "runner/start_watchdog.h"
@@ -69,16 +70,44 @@ HostWorkers workers_on_host(const Rank& rank, const CpuSet& mine) {
   return found;
 }
 
+void add_note(Rank& rank, const std::string& text) {
+  if (!rank.note.empty()) rank.note += "; ";
+  rank.note += text;
+}
+
 void take_gpu(Rank& rank, const HostWorkers& host) {
   const std::vector<std::string> visible =
       visible_gpus(std::getenv("CUDA_VISIBLE_DEVICES"), num_installed_gpus());
   const GpuShare share = assign_gpu(visible, host.own, static_cast<int>(host.cpus.size()));
   rank.gpu = share.gpu;
   rank.gpu_number = share.number;
-  if (!rank.note.empty()) rank.note += "; ";
-  rank.note += "takes GPU " + share.gpu;
-  if (share.num_sharing > 1)
-    rank.note += ", which " + std::to_string(share.num_sharing) + " workers share";
+  add_note(rank, "takes GPU " + share.gpu +
+                     (share.num_sharing > 1
+                          ? ", which " + std::to_string(share.num_sharing) + " workers share"
+                          : ""));
+}
+
+// Where nobody asked for a GPU, one that cannot be used (too old, full, reserved) is left alone.
+void take_gpu_or_cpu(Rank& rank, const HostWorkers& host) {
+  std::string why_not = obstacle_to_gpu();
+  if (why_not.empty()) {
+    Rank with_gpu;
+    try {
+      take_gpu(with_gpu, host);
+      why_not = try_gpu(*rank.spawner, with_gpu.gpu);
+    } catch (const std::exception& error) {
+      why_not = error.what();
+    }
+    if (why_not.empty()) {
+      rank.device = "cuda";
+      rank.gpu = with_gpu.gpu;
+      rank.gpu_number = with_gpu.gpu_number;
+      add_note(rank, with_gpu.note);
+      return;
+    }
+  }
+  rank.device = "cpu";
+  if (num_installed_gpus() > 0) add_note(rank, "computes on the CPU, not on a GPU: " + why_not);
 }
 
 ChildExecutorOptions child_executor_options(const Rank& rank, const Options& options) {
@@ -134,8 +163,12 @@ Rank join_ranks(const Options& options, int* argc, char*** argv) {
   watchdog.reset();
   rank.num_threads =
       options.threads > 0 ? options.threads : thread_share(mine, host.cpus, cgroup_cpu_quota());
-  rank.device = resolve_device(options.device);
-  if (rank.device == "cuda" && works(rank)) take_gpu(rank, host);
+  if (options.device == "auto" && works(rank)) {
+    take_gpu_or_cpu(rank, host);
+  } else {
+    rank.device = resolve_device(options.device);
+    if (rank.device == "cuda" && works(rank)) take_gpu(rank, host);
+  }
   return rank;
 }
 

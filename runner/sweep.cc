@@ -300,19 +300,9 @@ class Sweep {
   // Where each worker resolves --device auto for itself, rank 0 does not know what they took.
   std::string workers_and_devices() const {
     const std::string on = " on the " + std::string(rank_.device == "cuda" ? "GPU" : "CPU");
-    if (rank_.size == 1) return "this process works alone" + on + unused_gpus();
+    if (rank_.size == 1) return "this process works alone" + on;
     return plural(num_workers(), "worker") +
            (options_.device == "auto" ? ", on GPUs where they have some" : on);
-  }
-
-  // What --device auto did not take.
-  std::string unused_gpus() const {
-    if (options_.device != "auto" || rank_.device != "cpu") return "";
-    const std::size_t gpus =
-        visible_gpus(std::getenv("CUDA_VISIBLE_DEVICES"), num_installed_gpus()).size();
-    if (gpus == 0) return "";
-    return ", not on the " + plural(static_cast<std::int64_t>(gpus), "GPU") + " here (" +
-           obstacle_to_gpu() + ")";
   }
 
   Ending compute() {

@@ -41,8 +41,9 @@ bool tells_of_memory(const std::string& error) {
 
 bool tells_of_lost_device(const std::string& error) {
   return !tells_of_memory(error) &&
-         contains_any(error, std::to_array<std::string_view>(
-                                 {"CUDA error", "cuDNN error", "CUBLAS_STATUS", "CUDNN_STATUS"}));
+         contains_any(error,
+                      std::to_array<std::string_view>({"CUDA error", "cudaError", "cuDNN error",
+                                                       "CUBLAS_STATUS", "CUDNN_STATUS"}));
 }
 
 int largest_batch_size(const TileWork& tile) {
@@ -61,7 +62,7 @@ WorkResult WorkEvaluator::run(const Work& work, const Progress& progress) {
       why != nullptr && why->kind == FailureKind::kOutOfMemory && !frugal_) {
     spdlog::warn("{}: once more with nothing else in memory", why->reason);
     frugal_ = true;
-    evaluators_.clear();
+    evaluator_.reset();
     result = run_once(work, progress);
   }
   auto* tile = std::get_if<eval::Evaluator::Tile>(&result);
@@ -77,9 +78,9 @@ WorkResult WorkEvaluator::run(const Work& work, const Progress& progress) {
 WorkResult WorkEvaluator::run_once(const Work& work, const Progress& progress) {
   try {
     if (const auto* preparation = std::get_if<PreparationWork>(&work))
-      return evaluator(preparation->repeats).prepare(preparation->job);
+      return evaluator().prepare(preparation->job, preparation->repeats);
     const auto& tile = std::get<TileWork>(work);
-    return evaluator(0).run_tile(tile.dataset, tile.first, tile.count, tile.jobs, progress);
+    return evaluator().run_tile(tile.dataset, tile.first, tile.count, tile.jobs, progress);
   } catch (const std::exception& error) {
     return failed(error.what());
   } catch (...) {
@@ -116,17 +117,17 @@ bool WorkEvaluator::save_memory(const TileWork& tile) {
   if (options_.batch_size == 1 && frugal_) return false;
   frugal_ = true;
   options_.batch_size = std::max(1, options_.batch_size / 2);
-  evaluators_.clear();
+  evaluator_.reset();
   return true;
 }
 
-eval::Evaluator& WorkEvaluator::evaluator(int repeats) {
-  eval::EvaluatorOptions with = options_;
-  if (repeats > 0) with.quantize_repeats = repeats;
-  if (frugal_) with.memory_budget = 0;
-  std::unique_ptr<eval::Evaluator>& one = evaluators_[with.quantize_repeats];
-  if (!one) one = std::make_unique<eval::Evaluator>(with);
-  return *one;
+eval::Evaluator& WorkEvaluator::evaluator() {
+  if (!evaluator_) {
+    eval::EvaluatorOptions with = options_;
+    if (frugal_) with.memory_budget = 0;
+    evaluator_ = std::make_unique<eval::Evaluator>(with);
+  }
+  return *evaluator_;
 }
 
 }  // namespace squant::runner

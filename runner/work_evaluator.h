@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <functional>
-#include <map>
 #include <memory>
 #include <string>
 
@@ -39,12 +38,11 @@ class WorkEvaluator {
   void retry_for_memory(const TileWork& tile, eval::Evaluator::Tile& result,
                         const Progress& progress);
   bool save_memory(const TileWork& tile);
-  eval::Evaluator& evaluator(int repeats);
+  eval::Evaluator& evaluator();
 
   eval::EvaluatorOptions options_;
   bool frugal_ = false;  // nothing is kept that is not needed at once
-  // By number of repeats: those of a timing experiment differ from the default.
-  std::map<int, std::unique_ptr<eval::Evaluator>> evaluators_;
+  std::unique_ptr<eval::Evaluator> evaluator_;
 };
 
 }  // namespace squant::runner

@@ -16,6 +16,7 @@
 #include "eval/cuda/device_program.h"
 #include "eval/cuda/device_squant.h"
 #include "eval/cuda/device_time.h"
+#include "eval/cuda/launch.h"
 #include "eval/cuda/replay.h"
 #include "quant/squant_cuda.h"
 
@@ -241,7 +242,9 @@ void require_gpu() {
 
 class CurrentDevice final : public CudaDevice {
  public:
-  CurrentDevice() : workspace_(std::make_shared<Workspace>()), name_(current_properties().name) {}
+  CurrentDevice() : workspace_(std::make_shared<Workspace>()), name_(current_properties().name) {
+    SQ_CUDA_CHECK(cuda::check_code());
+  }
 
   std::string name() const override { return name_; }
   std::int64_t free_bytes() const override {

@@ -68,6 +68,11 @@ void start_tiles(const ConvOp& op, const Memory& memory, std::int64_t n, cudaStr
 
 }  // namespace
 
+cudaError_t check_code() {
+  cudaFuncAttributes attributes{};
+  return cudaFuncGetAttributes(&attributes, elements<NormalizeOp>);
+}
+
 template <class Op>
 cudaError_t launch_elements(const Op& op, const Memory& memory, std::int64_t n,
                             cudaStream_t stream) {

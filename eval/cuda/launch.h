@@ -10,6 +10,9 @@
 
 namespace squant::eval::cuda {
 
+// Whether this program holds code for the current GPU.
+cudaError_t check_code();
+
 // A thread an element, over n images. For every operation of operations.h.
 template <class Op>
 cudaError_t launch_elements(const Op& op, const Memory& memory, std::int64_t n,

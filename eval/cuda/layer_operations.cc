@@ -222,7 +222,9 @@ Operation pixel_layer(const LayerSource& source, const ModelInfo& info, bool ten
   op.shifts = tables.add(shifts);
   op.shift_of_row = tables.add(
       std::vector<std::int32_t>(constants.shift_of_row.begin(), constants.shift_of_row.end()));
-  op.tensor_cores = tensor_cores && fits_pixel_tiles(op.shape);
+  constexpr InputRange kPixels{0, 255};
+  op.tensor_cores = tensor_cores && fits_pixel_tiles(op.shape) &&
+                    merged_below(weights, problem, kPixels, kLimit32);
   if (op.tensor_cores) {
     op.channel_rows = narrow(round_up(problem.output.channels, kWarpOutputs));
     op.tile_weights = tables.add(pixel_rows(weights, op));

@@ -94,7 +94,7 @@ class PixelTile : WindowTile<PixelConvOp, Warp, false, kInputSums, 1> {
   }
 
   // The channel's integer sums, brought to what the channels before have added up to. They fit 32
-  // bits: a channel has at most kTileDepth taps.
+  // bits, as those of all channels together do.
   SQ_TILE void fold(std::int32_t channel) {
     const float* const factors = table_at<float>(memory_, op_.factors) +
                                  static_cast<std::int64_t>(channel) * op_.shape.out_c;

@@ -338,6 +338,12 @@ class FloatEngine : public Engine {
         logits);
   }
 
+  ~FloatEngine() override {
+    if (!device_.is_cuda()) return;
+    steps_.clear();
+    release_torch_cuda_memory();
+  }
+
   std::string name() const override { return is_simulated_ ? "simulated" : "float"; }
   bool exact() const override { return false; }
 

@@ -1,6 +1,7 @@
 #include "eval/engine/torch_cuda.h"
 
 #include <ATen/Context.h>
+#include <c10/core/CachingDeviceAllocator.h>
 #include <dlfcn.h>
 
 namespace squant::eval {
@@ -22,6 +23,12 @@ std::string load() {
 const std::string& load_torch_cuda() {
   static const std::string why_not = load();
   return why_not;
+}
+
+void release_torch_cuda_memory() {
+  if (!load_torch_cuda().empty()) return;
+  auto* const caching = dynamic_cast<c10::DeviceAllocator*>(at::GetAllocator(at::kCUDA));
+  if (caching != nullptr && caching->initialized()) caching->emptyCache();
 }
 
 }  // namespace squant::eval

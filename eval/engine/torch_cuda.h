@@ -14,6 +14,9 @@ namespace squant::eval {
 // finds the GPU.
 const std::string& load_torch_cuda();
 
+// Gives memory back to the GPU that LibTorch holds and does not use.
+void release_torch_cuda_memory();
+
 // make_float_engine on the current GPU, which load_torch_cuda() found: float32, without TF32.
 std::unique_ptr<Engine> make_cuda_float_engine(const Model& model, const QuantizedWeights* weights,
                                                const ActivationSettings& activations);

@@ -68,20 +68,12 @@ NOT_RUN = {
     "compute-sanitizer --tool racecheck build/tests/cuda_images_test": NotRun("needs a GPU"),
     "build/bin/squant-bench quantize --benchmark_filter=cuda":
         NotRun("needs a GPU", "build/bin/squant-bench quantize --benchmark_list_tests"),
-    "build/bin/squant-bench layers --model resnet50 --bits 4 --batch 256": NotRun("needs a GPU"),
-    "build/bin/squant-bench sweep experiments/quickstart.json --images 0 --device cuda": NotRun("needs a GPU"),
+    "build/bin/squant-bench layers --model resnet50 --bits 4": NotRun("needs a GPU"),
     "build/bin/squant-bench evaluate --gpu-only --models resnet18,resnet50 --images 4096":
         NotRun("needs a GPU", "build/bin/squant-bench evaluate --models fmnist_resnet --images 4"),
-    "build/bin/squant-bench evaluate --gpu-only --models fmnist_resnet --images 16384": NotRun("needs a GPU"),
-    "SQUANT_CUDA_GRAPHS=0 build/bin/squant-bench evaluate --gpu-only --models fmnist_resnet --images 16384":
-        NotRun("needs a GPU"),
     # What the page then compares: here the CPU with itself.
     "mpirun -np 1 build/bin/squant-sweep experiments/quickstart.json --device cuda --db cuda.db":
         NotRun("needs a GPU", "mpirun -np 1 build/bin/squant-sweep experiments/quickstart.json --device cpu --db cuda.db"),
-    "nsys profile --stats=true mpirun -np 1 build/bin/squant-sweep experiments/quickstart.json --device cuda --db profile.db":
-        NotRun("needs a GPU"),
-    "ncu --set full -k regex:tiles -c 20 -o tiles build/bin/squant-bench evaluate --gpu-only --models resnet50 --bits 4 --images 256 --repeats 1":
-        NotRun("needs a GPU"),
     f"squant-quantize {LITE0} lite0-w4.safetensors":
         NotRun("needs the checkpoint, of SQUANT_TEST_DATA", unless=(TEST_DATA / "models" / LITE0).exists()),
     "man -l build/share/man/man1/squant-results.1":

@@ -66,7 +66,7 @@ class EvaluatorTest : public testing::Test {
 };
 
 TEST_F(EvaluatorTest, PreparationTellsWhatItDid) {
-  Evaluator evaluator({.num_threads = 2, .quantize_repeats = 2});
+  Evaluator evaluator({.num_threads = 2});
   const Preparation integer = evaluator.prepare(job("fmnist_resnet", 4, 4));
   EXPECT_EQ(integer.engine, "integer");
   EXPECT_TRUE(integer.exact);

@@ -9,6 +9,8 @@
 
 namespace squant::eval::cuda {
 
+cudaError_t check_code() { return cudaSuccess; }
+
 template <class Op>
 cudaError_t launch_elements(const Op& op, const Memory& memory, std::int64_t n,
                             cudaStream_t stream) {

@@ -113,6 +113,12 @@ TEST(WorkEvaluatorTest, ErrorsOfMemoryAndOfLostDevicesAreTold) {
     EXPECT_FALSE(tells_of_lost_device(memory)) << memory;
   }
   EXPECT_TRUE(tells_of_lost_device("CUDA error: an illegal memory access was encountered"));
+  EXPECT_TRUE(tells_of_lost_device(
+      "eval/cuda/cuda_device.cc:88: cudaStreamSynchronize(stream()): cudaErrorIllegalAddress: "
+      "an illegal memory access was encountered"));
+  EXPECT_FALSE(tells_of_lost_device(
+      "eval/cuda/device_memory.h:31: cudaMalloc(&memory, size): cudaErrorMemoryAllocation: out of "
+      "memory"));
   EXPECT_TRUE(tells_of_lost_device("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"));
   EXPECT_FALSE(tells_of_lost_device("activation ranges must be finite"));
   EXPECT_FALSE(tells_of_memory("CUDA error: an illegal memory access was encountered"));
