@@ -123,7 +123,7 @@ std::pair<std::shared_ptr<PreparedEngine>, std::int64_t> build_engine(
 
 std::string dataset_key(const DatasetSpec& spec) {
   return spec.format + '\n' + spec.images + '\n' + spec.labels + '\n' + spec.cache + '\n' +
-         spec.order;
+         spec.order + '\n' + spec.decoder;
 }
 
 // A GPU reads the pixels of `images` as long as it holds them.
