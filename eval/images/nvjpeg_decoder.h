@@ -1,5 +1,5 @@
 // JPEG files to pixels by nvJPEG, on the process's current GPU. Its pixels are near libjpeg's, not
-// equal: another inverse DCT, another rounding.
+// equal.
 #pragma once
 
 #include <cstddef>
