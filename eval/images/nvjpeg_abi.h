@@ -9,11 +9,12 @@ namespace squant::eval::nvjpeg_abi {
 
 extern "C" {
 
-// nvjpegStatus_t. Those with a name here speak of the picture, not of the machine.
+// nvjpegStatus_t, as far as a difference is made between them.
 enum Status : int {
   kSuccess = 0,
   kBadJpeg = 3,
   kJpegNotSupported = 4,
+  kAllocatorFailure = 5,
   kImplementationNotSupported = 9,
   kIncompleteBitstream = 10,
 };

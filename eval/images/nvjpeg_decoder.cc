@@ -17,7 +17,15 @@ bool is_of_the_picture(Status status) {
          status == nvjpeg_abi::kIncompleteBitstream;
 }
 
-std::string status_text(Status status) { return "nvJPEG status " + std::to_string(status); }
+std::string status_text(Status status) {
+  return "nvJPEG status " + std::to_string(status) +
+         (status == nvjpeg_abi::kAllocatorFailure ? ", out of memory" : "");
+}
+
+void check_status(Status status, const char* what) {
+  if (status == nvjpeg_abi::kSuccess) return;
+  throw std::runtime_error(std::string("CUDA error: ") + what + ": " + status_text(status));
+}
 
 }  // namespace
 
@@ -31,24 +39,20 @@ nvjpeg_abi::Handle* NvjpegDevice::handle() {
   // One way of decoding, chosen here: by default it depends on what decoders a GPU has.
   const Status status = library_.create_ex(nvjpeg_abi::kBackendHybrid, nullptr, nullptr,
                                            nvjpeg_abi::kUpsamplingWithInterpolation, &handle_);
-  if (status != nvjpeg_abi::kSuccess) {
-    handle_ = nullptr;
-    throw NvjpegUnavailable("decoder nvjpeg: nvJPEG " + library_.version +
-                            " finds no GPU to work on (" + status_text(status) + ")");
-  }
-  return handle_;
+  if (status == nvjpeg_abi::kSuccess) return handle_;
+  handle_ = nullptr;
+  if (status == nvjpeg_abi::kAllocatorFailure) check_status(status, "opening nvJPEG");
+  throw NvjpegUnavailable("decoder nvjpeg: nvJPEG " + library_.version +
+                          " finds no GPU to work on (" + status_text(status) + ")");
 }
 
 NvjpegDecoder::NvjpegDecoder(NvjpegDevice& device) : device_(device), library_(device.library()) {
-  const Status status = library_.state_create(device.handle(), &state_);
-  if (status != nvjpeg_abi::kSuccess)
-    throw NvjpegUnavailable("decoder nvjpeg: no decoder can be made (" + status_text(status) + ")");
-  const int error = library_.cuda_stream_create(&stream_, nvjpeg_abi::kStreamNonBlocking);
-  if (error != 0) {
-    library_.state_destroy(state_);
-    throw NvjpegUnavailable(std::string("decoder nvjpeg: no stream can be made: ") +
-                            library_.cuda_get_error_string(error));
-  }
+  nvjpeg_abi::Handle* handle = device.handle();
+  check(library_.cuda_stream_create(&stream_, nvjpeg_abi::kStreamNonBlocking), "making a stream");
+  const Status status = library_.state_create(handle, &state_);
+  if (status == nvjpeg_abi::kSuccess) return;
+  library_.cuda_stream_destroy(stream_);
+  check_status(status, "making a decoder");
 }
 
 NvjpegDecoder::~NvjpegDecoder() {
@@ -82,6 +86,7 @@ bool NvjpegDecoder::has_size(std::span<const std::uint8_t> file, std::int64_t wi
   int heights[nvjpeg_abi::kMaxComponents] = {};
   const Status status = library_.get_image_info(device_.handle(), file.data(), file.size(),
                                                 &num_components, &subsampling, widths, heights);
+  // Read on the host: whatever is wrong, the file is to blame.
   return status == nvjpeg_abi::kSuccess && widths[0] == width && heights[0] == height;
 }
 
@@ -105,8 +110,7 @@ const std::uint8_t* NvjpegDecoder::decode(std::span<const std::uint8_t> file, st
     check(library_.cuda_stream_synchronize(stream_), "decoding a picture");
     return nullptr;
   }
-  if (status != nvjpeg_abi::kSuccess)
-    throw std::runtime_error("CUDA error: decoding a picture: " + status_text(status));
+  check_status(status, "decoding a picture");
   check(library_.cuda_memcpy_async(on_host_.memory, pixels + skipped, wanted,
                                    nvjpeg_abi::kMemcpyDeviceToHost, stream_),
         "copying a picture");

@@ -22,7 +22,8 @@ class NvjpegDevice {
   NvjpegDevice& operator=(const NvjpegDevice&) = delete;
 
   const NvjpegLibrary& library() const { return library_; }
-  // Opened by the first call, from whatever thread. Throws NvjpegUnavailable where there is no GPU.
+  // Opened by the first call, from whatever thread. Throws NvjpegUnavailable where there is no GPU,
+  // std::runtime_error "CUDA error ..." where its memory does not suffice.
   nvjpeg_abi::Handle* handle();
 
  private:
@@ -34,7 +35,7 @@ class NvjpegDevice {
 // Keeps its stream and its memory between pictures. Not thread-safe: one for each thread.
 class NvjpegDecoder {
  public:
-  // Throws NvjpegUnavailable.
+  // Throws as NvjpegDevice::handle() does.
   explicit NvjpegDecoder(NvjpegDevice& device);
   ~NvjpegDecoder();
   NvjpegDecoder(const NvjpegDecoder&) = delete;
