@@ -81,7 +81,7 @@ std::string engine_key(const Job& job, const std::vector<quant::ActivationRange>
 
 std::string dataset_key(const DatasetSpec& spec) {
   return spec.format + '\n' + spec.images + '\n' + spec.labels + '\n' + spec.cache + '\n' +
-         spec.order;
+         spec.order + '\n' + spec.decoder;
 }
 
 // A GPU reads the pixels of `images` as long as it holds them.

@@ -19,6 +19,7 @@ constexpr std::int64_t kMaxRepeats = 100'000;
 constexpr std::int64_t kDefaultRepeats = 11;
 
 const std::vector<std::string> kOrders = {eval::kRandomOrder, eval::kFileOrder};
+const std::vector<std::string> kDecoders = {eval::kLibjpeg, eval::kNvjpeg};
 const std::vector<std::string> kFormats = {"idx", kFashionMnist, "image_folder"};
 
 class Parser : private AxisReader {
@@ -145,6 +146,9 @@ class Parser : private AxisReader {
                     suggestion(dataset.spec.order, kOrders));
       }
     });
+    read_member(node, key, "decoder", [&](const JsonNode& value, const std::string& at) {
+      parse_decoder(value, at, dataset.spec);
+    });
     read_member(node, key, "num_images", [&](const JsonNode& value, const std::string& at) {
       dataset.num_images = integer(value, at, 1, kMaxImages).value_or(0);
     });
@@ -163,6 +167,20 @@ class Parser : private AxisReader {
     dataset.spec.labels = dataset.labels.path;
     dataset.spec.cache = dataset.cache.path;
     experiment_.datasets.push_back(std::move(dataset));
+  }
+
+  void parse_decoder(const JsonNode& value, const std::string& at, eval::DatasetSpec& spec) {
+    const std::optional<std::string> name = text(value, at);
+    if (!name) return;
+    if (std::find(kDecoders.begin(), kDecoders.end(), *name) == kDecoders.end()) {
+      problem(value, at, "unknown decoder " + in_quotes(*name) + suggestion(*name, kDecoders));
+    } else if (spec.format != "image_folder") {
+      problem(value, at,
+              "only the JPEG files of an 'image_folder' have a decoder, the format is " +
+                  in_quotes(spec.format));
+    } else {
+      spec.decoder = *name;
+    }
   }
 
   void parse_checkpoints(const JsonNode& node, const std::string& key) {
@@ -345,8 +363,8 @@ const std::vector<ExperimentKey>& experiment_keys() {
           "tolerance", "measure", "repeats", "settings", "matrix", "matrices"}) {
       list.push_back({"experiment", key});
     }
-    for (const char* key :
-         {"name", "format", "images", "labels", "cache", "order", "num_images", "chunk"}) {
+    for (const char* key : {"name", "format", "images", "labels", "cache", "order", "decoder",
+                            "num_images", "chunk"}) {
       list.push_back({"dataset", key});
     }
     for (const char* key : {"description", "measure", "repeats", "zip", "exclude", "include"}) {

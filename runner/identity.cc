@@ -34,6 +34,8 @@ Identity make_identity(const IdentityInput& input) {
         {"crop", input.crop},
         {"mean", input.mean},
         {"std", input.stddev}};
+    // libjpeg goes without saying: identities are older than the choice.
+    if (!input.decoder.empty()) config["preprocessing"]["decoder"] = input.decoder;
   } else {
     config["measure"] = "quantize_time";
     config["repeats"] = input.repeats;

@@ -33,6 +33,7 @@ struct IdentityInput {
   std::string
       crop;  // "0.875": resized to int(size / 0.875), then cropped; "none": pixels as they are
   std::vector<double> mean, stddev;
+  std::string decoder;  // "nvJPEG 13.3.2"; empty: libjpeg, or there is nothing to decode
   std::int64_t num_images = 0;
 
   int repeats = 0;  // of a timed quantization; ignored where images are evaluated

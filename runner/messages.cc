@@ -76,7 +76,8 @@ json put(const eval::Evaluator::Tile& tile) {
 }
 
 json put(const eval::DatasetSpec& spec) {
-  return json::array({spec.format, spec.images, spec.labels, spec.cache, spec.order, spec.sha256});
+  return json::array({spec.format, spec.images, spec.labels, spec.cache, spec.order, spec.sha256,
+                      spec.decoder, spec.decoder_version});
 }
 
 json put(const std::vector<SharedFile>& files) {
@@ -299,6 +300,8 @@ eval::DatasetSpec get_dataset(const json& array) {
   spec.cache = fields.get<std::string>();
   spec.order = fields.get<std::string>();
   spec.sha256 = fields.get<std::string>();
+  spec.decoder = fields.get<std::string>();
+  spec.decoder_version = fields.get<std::string>();
   fields.end();
   return spec;
 }

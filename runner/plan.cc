@@ -9,8 +9,10 @@
 
 #include "eval/checkpoint/checkpoint.h"
 #include "eval/checkpoint/manifest.h"
+#include "eval/images/nvjpeg_library.h"
 #include "eval/models/models.h"
 #include "results/reference.h"
+#include "runner/decoder_check.h"
 #include "runner/expand.h"
 #include "runner/filter.h"
 #include "runner/identity.h"
@@ -206,16 +208,23 @@ class Planner {
     if (!images_are_named) planned.spec.images = absolute_path(planned.spec.images);
     planned.spec.labels = absolute_path(planned.spec.labels);
     if (planned.spec.cache != kNoCache) planned.spec.cache = absolute_path(planned.spec.cache);
-    eval::DatasetSpec without_cache = planned.spec;  // a plan leaves nothing on the disk
-    without_cache.cache = kNoCache;
     try {
+      if (planned.spec.decoder == eval::kNvjpeg)
+        planned.spec.decoder_version = eval::nvjpeg().version;
+      eval::DatasetSpec without_cache = planned.spec;  // a plan leaves nothing on the disk
+      without_cache.cache = kNoCache;
       open.dataset = eval::open_dataset(without_cache);
       planned.fingerprint = open.dataset->fingerprint();
+    } catch (const eval::NvjpegUnavailable& error) {
+      missing(wanted.origin, error.what());
+      return open;
     } catch (const std::invalid_argument& error) {
       problem(wanted.origin, error.what());
       open.dataset.reset();
       return open;
     }
+    if (const std::string decoder = other_decoder(planned.spec); !decoder.empty())
+      planned.name += " (" + decoder + ")";
     planned.size = open.dataset->size();
     planned.num_images = num_images(wanted, planned.size);
     planned.chunk = wanted.chunk > 0              ? wanted.chunk
@@ -350,6 +359,7 @@ class Planner {
     if (planned.evaluate) {
       const PlannedDataset& dataset = plan_.datasets[static_cast<std::size_t>(planned.dataset)];
       input.crop = is_photographs(dataset.spec) ? "0.875" : "none";
+      input.decoder = other_decoder(dataset.spec);
     }
     input.mean = model.mean;
     input.stddev = model.stddev;

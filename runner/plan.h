@@ -31,7 +31,7 @@ struct SkippedCell {
 };
 
 struct PlannedDataset {
-  std::string name;
+  std::string name;  // as the experiment says; behind it "(nvJPEG 13.3.2)" where that decodes
   eval::DatasetSpec spec;
   std::string fingerprint;
   std::int64_t size = 0;                 // of the whole data set

@@ -21,6 +21,7 @@
 #include "results/printer.h"
 #include "results/store.h"
 #include "runner/coordinator.h"
+#include "runner/decoder_check.h"
 #include "runner/devices.h"
 #include "runner/dry_run.h"
 #include "runner/experiment.h"
@@ -176,6 +177,7 @@ class Sweep {
   int run_sweep() {
     plan();
     if (options_.dry_run) return dry_run();
+    check_decoders(planned_.plan, rank_.device, options_.broadcast_images);
     open();
     const WorkSize size = work_size(planned_.plan, inventory_);
     announce(size);
@@ -290,6 +292,8 @@ class Sweep {
                                                   : "nothing to do");
       return;
     }
+    if (const std::string notice = decoder_notice(planned_.plan); !notice.empty())
+      say_always(notice);
     say(plural(size.tiles, "tile") + ", " + plural(size.evaluations, "evaluation") +
         " of an image; " + workers_and_devices() +
         (rank_.launch.recovery ? "; a lost rank does not end the sweep" : ""));

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "eval/batch_size.h"
+#include "eval/images/nvjpeg_library.h"
 #include "eval/models/models.h"
 
 namespace squant::runner {
@@ -81,6 +82,8 @@ WorkResult WorkEvaluator::run_once(const Work& work, const Progress& progress) {
       return evaluator().prepare(preparation->job, preparation->repeats);
     const auto& tile = std::get<TileWork>(work);
     return evaluator().run_tile(tile.dataset, tile.first, tile.count, tile.jobs, progress);
+  } catch (const eval::NvjpegUnavailable& error) {
+    return WorkFailed{error.what(), FailureKind::kWorkerUnusable};
   } catch (const std::exception& error) {
     return failed(error.what());
   } catch (...) {

@@ -11,6 +11,11 @@
 
 namespace squant::eval {
 
+// DatasetSpec::decoder. What libjpeg gives is equal to Pillow's pixels to the bit; nvJPEG decodes
+// on the worker's GPU, and its pixels differ a little.
+inline constexpr const char* kLibjpeg = "libjpeg";
+inline constexpr const char* kNvjpeg = "nvjpeg";
+
 // Where the images are. Paths are absolute or relative to the working directory.
 struct DatasetSpec {
   std::string format;  // "idx", "fashion-mnist", "image_folder" (docs/datasets.md)
@@ -22,11 +27,14 @@ struct DatasetSpec {
                        // "none": no cache
   std::string order = kRandomOrder;  // or kFileOrder (image_order.h)
   std::string sha256{};              // of a pack's file (image_pack.h); empty: of no file
+  std::string decoder = kLibjpeg;    // of an image_folder's JPEG files, or kNvjpeg
+  std::string decoder_version{};     // of nvJPEG, that the plan was made for; empty: any
 };
 
 // Where the pictures of a chunk came from.
 struct LoadStats {
   std::int64_t decoded = 0;
+  std::int64_t decoded_by_gpu = 0;  // of them
   std::int64_t from_cache = 0;
   std::string cache_problem;  // not empty: why the packed cache is not used, or is read only
 };
@@ -57,17 +65,18 @@ class Dataset {
   // By class: WNIDs, or what the data set's makers call them. Empty where they are not known.
   virtual std::vector<std::string> class_names() const = 0;
   // Hex SHA-256 over what decides labels and pixels: file names, sizes and labels (idx: the files'
-  // inflated bytes), and their order.
+  // inflated bytes), their order, and the decoder where it is nvJPEG.
   virtual std::string fingerprint() const = 0;
   // Images [first, first + count) scaled and cropped to `shape` (same channels). Decodes with up to
   // `num_threads`. A picture that cannot be decoded is no error: it is listed in `broken`. One call
   // at a time. Throws std::invalid_argument for a range outside the data set or a shape this data
-  // set cannot give.
+  // set cannot give; with nvJPEG also what NvjpegDecoder throws (nvjpeg_decoder.h).
   virtual ImageChunk load(std::int64_t first, std::int64_t count, const Shape& shape,
                           int num_threads) = 0;
 };
 
-// Throws std::invalid_argument naming path and problem.
+// Throws std::invalid_argument naming path and problem; where nvJPEG is asked for and not there,
+// or there in another version, NvjpegUnavailable (nvjpeg_library.h).
 std::unique_ptr<Dataset> open_dataset(const DatasetSpec& spec);
 
 // Throws std::invalid_argument, naming `where`, unless images [first, first + count) are in the

@@ -98,6 +98,17 @@ std::int64_t crop_columns(jpeg_decompress_struct& info, const CropResampler& res
   return first;
 }
 
+// Whether the last mark is that of the end: within a picture's data no other can look like it, and
+// a preview in the header comes before the picture.
+bool is_whole(std::span<const std::uint8_t> file) {
+  for (std::size_t i = file.size(); i >= 2; --i) {
+    if (file[i - 2] != 0xff) continue;
+    if (file[i - 1] == 0xd9) return true;   // end of image
+    if (file[i - 1] == 0xda) return false;  // start of scan
+  }
+  return false;
+}
+
 // Adobe's CMYK is stored inverted, and every CMYK JPEG is taken for Adobe's. In place: RGB is
 // shorter.
 void cmyk_to_rgb(std::uint8_t* row, std::int64_t width) {
@@ -112,6 +123,17 @@ void cmyk_to_rgb(std::uint8_t* row, std::int64_t width) {
 }
 
 }  // namespace
+
+JpegFacts jpeg_facts(std::span<const std::uint8_t> file) {
+  JpegReader reader(file);
+  jpeg_decompress_struct& info = reader.info();
+  reader.guarded([&] { jpeg_read_header(&info, TRUE); });
+  check_picture_size(info.image_width, info.image_height);
+  JpegFacts facts{info.image_width, info.image_height, false};
+  facts.is_plain = (info.jpeg_color_space == JCS_YCbCr || info.jpeg_color_space == JCS_GRAYSCALE) &&
+                   info.data_precision == 8 && info.arith_code == FALSE && is_whole(file);
+  return facts;
+}
 
 void decode_jpeg(std::span<const std::uint8_t> file, std::int64_t size, CropResampler& resampler,
                  std::vector<std::uint8_t>& pixels) {

@@ -16,6 +16,7 @@
 
 #include "eval/checkpoint/checkpoint.h"
 #include "eval/images/file_bytes.h"
+#include "eval/images/nvjpeg_decoder.h"
 #include "eval/images/packed_cache.h"
 #include "eval/images/picture.h"
 #include "eval/images/picture_list.h"
@@ -28,10 +29,33 @@ constexpr std::int64_t kMaxSize = 4096;
 // Decoding takes milliseconds. Whoever claims a picture for longer is stopped, or its disk is slow.
 constexpr std::chrono::seconds kPatience{3};
 
+// nvJPEG as the spec asks for it; null: libjpeg decodes.
+std::unique_ptr<NvjpegDevice> device_of(const DatasetSpec& spec) {
+  if (spec.decoder == kLibjpeg) return nullptr;
+  if (spec.decoder != kNvjpeg) {
+    throw std::invalid_argument("data set: unknown decoder \"" + spec.decoder + "\", expected \"" +
+                                kLibjpeg + "\" or \"" + kNvjpeg + "\"");
+  }
+  const NvjpegLibrary& library = nvjpeg();
+  if (!spec.decoder_version.empty() && spec.decoder_version != library.version) {
+    throw NvjpegUnavailable("decoder nvjpeg: this machine has nvJPEG " + library.version +
+                            ", but the plan was made for " + spec.decoder_version +
+                            ": their pixels may differ, so every machine needs the same one");
+  }
+  return std::make_unique<NvjpegDevice>(library);
+}
+
+// Of libjpeg nothing is said: it is what fingerprints have always stood for.
+std::string decoder_tag(const NvjpegDevice* device) {
+  return device == nullptr ? "" : "decoder nvjpeg " + device->library().version + '\n';
+}
+
 // Names, sizes and labels; not the bytes, which would mean reading the whole data set before every
 // sweep.
-std::string fingerprint_of(const PictureList& list, const std::string& order) {
-  std::string text = order_tag(order) + "image_folder 1 " + std::to_string(list.num_classes) + '\n';
+std::string fingerprint_of(const PictureList& list, const std::string& order,
+                           const NvjpegDevice* device) {
+  std::string text = decoder_tag(device) + order_tag(order) + "image_folder 1 " +
+                     std::to_string(list.num_classes) + '\n';
   for (const PictureFile& file : list.files) {
     text += file.path;
     text += '\0';
@@ -40,18 +64,47 @@ std::string fingerprint_of(const PictureList& list, const std::string& order) {
   return sha256_hex(text.data(), text.size());
 }
 
-// Calls work(i, reader, bytes) for each i in [0, count) from up to `num_threads` threads, each with
-// a reader and memory of its own. The first exception is thrown on.
+// What a thread decodes with, from chunk to chunk.
+struct Desk {
+  explicit Desk(NvjpegDevice* device) : reader(device) {}
+  PictureReader reader;
+  std::vector<std::uint8_t> bytes;  // of the file
+};
+
+// Desks that wait for a thread. A GPU's take milliseconds to make.
+class Desks {
+ public:
+  explicit Desks(NvjpegDevice* device) : device_(device) {}
+  std::unique_ptr<Desk> take() {
+    const std::lock_guard lock(mutex_);
+    if (free_.empty()) return std::make_unique<Desk>(device_);
+    std::unique_ptr<Desk> desk = std::move(free_.back());
+    free_.pop_back();
+    return desk;
+  }
+  void give_back(std::unique_ptr<Desk> desk) {
+    const std::lock_guard lock(mutex_);
+    free_.push_back(std::move(desk));
+  }
+
+ private:
+  NvjpegDevice* device_;
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<Desk>> free_;
+};
+
+// Calls work(i, desk) for each i in [0, count) from up to `num_threads` threads, each with a desk
+// of its own. The first exception is thrown on.
 template <typename Work>
-void for_each_picture(std::int64_t count, int num_threads, const Work& work) {
+void for_each_picture(Desks& desks, std::int64_t count, int num_threads, const Work& work) {
   std::atomic<std::int64_t> next{0};
   std::mutex mutex;
   std::exception_ptr error;
   const auto run = [&] {
     try {
-      PictureReader reader;
-      std::vector<std::uint8_t> bytes;
-      for (std::int64_t i = next++; i < count; i = next++) work(i, reader, bytes);
+      std::unique_ptr<Desk> desk = desks.take();
+      for (std::int64_t i = next++; i < count; i = next++) work(i, *desk);
+      desks.give_back(std::move(desk));
     } catch (...) {
       const std::lock_guard lock(mutex);
       if (!error) error = std::current_exception();
@@ -80,8 +133,10 @@ class ImageFolder final : public Dataset {
  public:
   explicit ImageFolder(const DatasetSpec& spec)
       : folder_(spec.images),
+        device_(device_of(spec)),
+        desks_(device_.get()),
         list_(list_pictures(spec.images, spec.labels)),
-        fingerprint_(fingerprint_of(list_, spec.order)) {
+        fingerprint_(fingerprint_of(list_, spec.order, device_.get())) {
     put_in_order(list_.files, image_order(spec.order, size()));
     if (spec.cache == "none") {
       cache_problem_ = "switched off";
@@ -106,7 +161,7 @@ class ImageFolder final : public Dataset {
                   int num_threads) override;
 
  private:
-  enum class Outcome : std::uint8_t { kFromCache, kDecoded, kBroken };
+  enum class Outcome : std::uint8_t { kFromCache, kDecoded, kDecodedByGpu, kBroken };
 
   const PictureFile& file(std::int64_t index) const {
     return list_.files[static_cast<std::size_t>(index)];
@@ -117,13 +172,15 @@ class ImageFolder final : public Dataset {
   std::vector<std::int32_t> labels_of(std::int64_t first, std::int64_t count) const;
   PackedCache* cache_for(std::int64_t size);
   bool is_writable() const;
-  Outcome decode(std::int64_t index, const Shape& shape, PictureReader& reader,
-                 std::vector<std::uint8_t>& bytes, std::uint8_t* pixels, std::string& why) const;
+  Outcome decode(std::int64_t index, const Shape& shape, Desk& desk, std::uint8_t* pixels,
+                 std::string& why) const;
   void store(PackedCache& cache, std::int64_t index, const FileVersion& version,
              const std::uint8_t* pixels);
   void give_up_cache(const std::string& why);
 
   std::string folder_;
+  std::unique_ptr<NvjpegDevice> device_;  // null: libjpeg decodes
+  Desks desks_;
   PictureList list_;
   std::string fingerprint_;
   std::string cache_folder_;                                     // empty: no cache
@@ -168,18 +225,19 @@ bool ImageFolder::is_writable() const {
 }
 
 // Black and `why` where it is broken.
-ImageFolder::Outcome ImageFolder::decode(std::int64_t index, const Shape& shape,
-                                         PictureReader& reader, std::vector<std::uint8_t>& bytes,
+ImageFolder::Outcome ImageFolder::decode(std::int64_t index, const Shape& shape, Desk& desk,
                                          std::uint8_t* pixels, std::string& why) const {
   const std::string path = folder_ + "/" + file(index).path;
   try {
-    read_file(path, bytes);
-    if (static_cast<std::int64_t>(bytes.size()) != file(index).size_bytes)
+    read_file(path, desk.bytes);
+    if (static_cast<std::int64_t>(desk.bytes.size()) != file(index).size_bytes)
       throw PictureError("changed during the sweep");
-    reader.read(bytes, shape.height, pixels);
-    return Outcome::kDecoded;
+    const DecodedBy by = desk.reader.read(desk.bytes, shape.height, pixels);
+    return by == DecodedBy::kGpu ? Outcome::kDecodedByGpu : Outcome::kDecoded;
   } catch (const PictureError& error) {
     why = path + ": " + error.what();
+  } catch (const NvjpegUnavailable&) {
+    throw;  // no picture is to blame
   } catch (const std::invalid_argument& error) {
     why = error.what();
   }
@@ -223,8 +281,7 @@ ImageChunk ImageFolder::load(std::int64_t first, std::int64_t count, const Shape
   std::mutex mutex;
   std::vector<std::int64_t> put_off;  // other processes are at them
   std::atomic<bool> is_patient{true};
-  const auto load_one = [&](std::int64_t i, bool may_put_off, PictureReader& reader,
-                            std::vector<std::uint8_t>& bytes) {
+  const auto load_one = [&](std::int64_t i, bool may_put_off, Desk& desk) {
     const auto at = static_cast<std::size_t>(i);
     const std::int64_t index = first + i;
     std::uint8_t* pixels = chunk.pixels.data() + i * picture_bytes;
@@ -239,22 +296,23 @@ ImageChunk ImageFolder::load(std::int64_t first, std::int64_t count, const Shape
     }
     if (claim && !claim->is_held()) wait_for(*claim, is_patient);
     if (claim && cache->get(index, version, pixels)) return;  // meanwhile, by another process
-    outcomes[at] = decode(index, shape, reader, bytes, pixels, reasons[at]);
-    if (claim && outcomes[at] == Outcome::kDecoded) store(*cache, index, version, pixels);
+    outcomes[at] = decode(index, shape, desk, pixels, reasons[at]);
+    if (claim && outcomes[at] != Outcome::kBroken) store(*cache, index, version, pixels);
   };
-  for_each_picture(count, num_threads,
-                   [&](std::int64_t i, PictureReader& reader, std::vector<std::uint8_t>& bytes) {
-                     load_one(i, true, reader, bytes);
-                   });
-  for_each_picture(std::ssize(put_off), num_threads,
-                   [&](std::int64_t i, PictureReader& reader, std::vector<std::uint8_t>& bytes) {
-                     load_one(put_off[static_cast<std::size_t>(i)], false, reader, bytes);
-                   });
+  for_each_picture(desks_, count, num_threads,
+                   [&](std::int64_t i, Desk& desk) { load_one(i, true, desk); });
+  for_each_picture(desks_, std::ssize(put_off), num_threads, [&](std::int64_t i, Desk& desk) {
+    load_one(put_off[static_cast<std::size_t>(i)], false, desk);
+  });
 
   for (std::int64_t i = 0; i < count; ++i) {
     const auto at = static_cast<std::size_t>(i);
     if (outcomes[at] == Outcome::kFromCache) ++chunk.stats.from_cache;
     if (outcomes[at] == Outcome::kDecoded) ++chunk.stats.decoded;
+    if (outcomes[at] == Outcome::kDecodedByGpu) {
+      ++chunk.stats.decoded;
+      ++chunk.stats.decoded_by_gpu;
+    }
     if (outcomes[at] != Outcome::kBroken) continue;
     chunk.broken.push_back(first + i);
     chunk.broken_why.push_back(std::move(reasons[at]));

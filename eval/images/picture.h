@@ -3,10 +3,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <stdexcept>
 #include <vector>
 
+#include "eval/images/nvjpeg_decoder.h"
 #include "eval/images/resample.h"
 
 namespace squant::eval {
@@ -24,18 +26,39 @@ class PictureError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+enum class DecodedBy : std::uint8_t { kCpu, kGpu };
+
 // Keeps its buffers between pictures. Not thread-safe: one for each thread.
 class PictureReader {
  public:
+  PictureReader() = default;
+  // JPEG files that nvJPEG decodes are decoded by it: their pixels are near the ones above, not
+  // equal. Which files these are depends on the file and on nvJPEG's version alone. `device`
+  // outlives the reader.
+  explicit PictureReader(NvjpegDevice* device) : device_(device) {}
+
   // JPEG (grey, RGB, YCbCr, CMYK, YCCK; baseline and progressive) or PNG (all kinds; alpha is
   // dropped), told apart by content. EXIF orientation is ignored, as torchvision does. Writes
-  // [size, size, 3]. Throws PictureError; `out` may have been written to then.
-  void read(std::span<const std::uint8_t> file, std::int64_t size, std::uint8_t* out);
+  // [size, size, 3]. Throws PictureError; `out` may have been written to then. With a device also
+  // what NvjpegDecoder throws.
+  DecodedBy read(std::span<const std::uint8_t> file, std::int64_t size, std::uint8_t* out);
 
  private:
+  bool push_by_gpu(std::span<const std::uint8_t> file, std::int64_t size);
+
+  NvjpegDevice* device_ = nullptr;         // null: everything is decoded by the CPU
+  std::unique_ptr<NvjpegDecoder> by_gpu_;  // from the first JPEG file on
   CropResampler resampler_;
   std::vector<std::uint8_t> pixels_;
 };
+
+struct JpegFacts {
+  std::int64_t width = 0, height = 0;
+  // Grey or YCbCr of 8 bits, Huffman coded, and not cut off: what other decoders decode alike.
+  bool is_plain = false;
+};
+// Throws PictureError.
+JpegFacts jpeg_facts(std::span<const std::uint8_t> file);
 
 // Each pushes the rows that the crop needs into `resampler`; `pixels` is memory to work in.
 void decode_jpeg(std::span<const std::uint8_t> file, std::int64_t size, CropResampler& resampler,

@@ -1,41 +1,24 @@
 #include "runner/collective/nccl_library.h"
 
-#include <dlfcn.h>
-
-#include <stdexcept>
-#include <string>
+#include "eval/shared_library.h"
 
 namespace squant::runner {
 namespace {
 
-// Where the loader looks first, then the library that this program was built with.
-void* open_library() {
-  for (const char* name : {"libnccl.so.2", SQUANT_NCCL_LIBRARY}) {
-    if (void* library = dlopen(name, RTLD_NOW | RTLD_LOCAL)) return library;
-  }
-  throw std::runtime_error(std::string("NCCL cannot be loaded: ") + dlerror());
-}
-
-template <typename Function>
-void find(void* library, const char* name, Function& function) {
-  function = reinterpret_cast<Function>(dlsym(library, name));
-  if (function == nullptr)
-    throw std::runtime_error(std::string("NCCL is too old here: it has no ") + name);
-}
-
 NcclLibrary load() {
-  void* library = open_library();
+  // Where the loader looks first, then the library that this program was built with.
+  const eval::SharedLibrary library("NCCL", {"libnccl.so.2", SQUANT_NCCL_LIBRARY});
   NcclLibrary found{};
-  find(library, "ncclGetUniqueId", found.get_unique_id);
-  find(library, "ncclCommInitRankConfig", found.comm_init_rank_config);
-  find(library, "ncclCommGetAsyncError", found.comm_get_async_error);
-  find(library, "ncclCommFinalize", found.comm_finalize);
-  find(library, "ncclCommDestroy", found.comm_destroy);
-  find(library, "ncclCommAbort", found.comm_abort);
-  find(library, "ncclBroadcast", found.broadcast);
-  find(library, "ncclAllGather", found.all_gather);
-  find(library, "ncclGetErrorString", found.get_error_string);
-  find(library, "ncclGetLastError", found.get_last_error);
+  library.find("ncclGetUniqueId", found.get_unique_id);
+  library.find("ncclCommInitRankConfig", found.comm_init_rank_config);
+  library.find("ncclCommGetAsyncError", found.comm_get_async_error);
+  library.find("ncclCommFinalize", found.comm_finalize);
+  library.find("ncclCommDestroy", found.comm_destroy);
+  library.find("ncclCommAbort", found.comm_abort);
+  library.find("ncclBroadcast", found.broadcast);
+  library.find("ncclAllGather", found.all_gather);
+  library.find("ncclGetErrorString", found.get_error_string);
+  library.find("ncclGetLastError", found.get_last_error);
   return found;
 }
 

@@ -120,6 +120,27 @@ TEST(ExperimentTest, PredictionsAreKeptOnRequest) {
               ElementsAre(HasSubstr("settings.predictions: must be true or false, is")));
 }
 
+TEST(ExperimentTest, OnlyAnImageFolderHasADecoder) {
+  const auto with = [](const std::string& dataset, const std::vector<std::string>& set = {}) {
+    return parse_experiment(R"({"dataset": {"images": "i", )" + dataset +
+                                R"(}, "matrix": {"model": "resnet18", "bits": "w4"}})",
+                            "dir/e.json", set);
+  };
+  const auto problem = [&](const std::string& dataset) {
+    const Experiment e = with(dataset);
+    return e.problems.size() == 1 ? e.problems[0].text() : "";
+  };
+  EXPECT_EQ(with(R"("format": "image_folder")").datasets[0].spec.decoder, "libjpeg");
+  const Experiment chosen = with(R"("format": "image_folder")", {"dataset.decoder=nvjpeg"});
+  EXPECT_THAT(chosen.problems, IsEmpty());
+  EXPECT_EQ(chosen.datasets[0].spec.decoder, "nvjpeg");
+  EXPECT_EQ(problem(R"("format": "image_folder", "decoder": "nvjpg")"),
+            "dir/e.json:1: dataset.decoder: unknown decoder 'nvjpg'; did you mean 'nvjpeg'?");
+  EXPECT_EQ(problem(R"("format": "idx", "decoder": "nvjpeg")"),
+            "dir/e.json:1: dataset.decoder: only the JPEG files of an 'image_folder' have a "
+            "decoder, the format is 'idx'");
+}
+
 TEST(ExperimentTest, DefaultsAreThePublishedOnes) {
   const Experiment e = parse_experiment(with_matrix(kCells), "dir/e.json");
   ASSERT_THAT(e.problems, IsEmpty());

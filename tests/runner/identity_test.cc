@@ -53,6 +53,8 @@ const std::pair<const char*, Change> kDeciding[] = {
     {"input width", [](IdentityInput& i) { i.input.width = 299; }},
     {"crop", [](IdentityInput& i) { i.crop = "none"; }},
     {"mean", [](IdentityInput& i) { i.mean[2] = 0.4060000000000001; }},
+    {"decoder", [](IdentityInput& i) { i.decoder = "nvJPEG 13.3.2"; }},
+    {"decoder's version", [](IdentityInput& i) { i.decoder = "nvJPEG 13.3.3"; }},
     {"standard deviation", [](IdentityInput& i) { i.stddev[0] = 0.23; }},
 };
 
@@ -117,6 +119,14 @@ TEST(IdentityTest, IsTheHashOfTheStoredConfiguration) {
           R"("rounding":"current","sigma":12.0,"weight_bits":4})");
   EXPECT_EQ(identity.identity,
             eval::sha256_hex(identity.config_json.data(), identity.config_json.size()));
+}
+
+// Identities of before the choice of a decoder: results that are stored are found again.
+TEST(IdentityTest, WithLibjpegIsWhatItAlwaysWas) {
+  EXPECT_EQ(make_identity(example()).identity,
+            "d9bc392872a14f6692856bb578f96f841445d304d9fdb7598a03b3be1e50d9b1");
+  EXPECT_EQ(make_identity(example()).evaluation,
+            "dd6ffb248ea299089b60bfcb31732d0ae487ecfd48c1fcf52aee77c890b64aa6");
 }
 
 }  // namespace

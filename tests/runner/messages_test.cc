@@ -173,6 +173,11 @@ TEST(MessagesTest, WhatIsSaidAboutFilesComesBackAsItWas) {
   DatasetInfo dataset{3, {"image_pack", "/cache/x", "labels", "none", "files", "ab12"}};
   EXPECT_EQ(round_trip(dataset).spec.sha256, "ab12");
   EXPECT_EQ(round_trip(dataset).spec.order, "files");
+  EXPECT_EQ(round_trip(dataset).spec.decoder, "libjpeg");
+  dataset.spec.decoder = "nvjpeg";
+  dataset.spec.decoder_version = "13.3.2";
+  EXPECT_EQ(round_trip(dataset).spec.decoder, "nvjpeg");
+  EXPECT_EQ(round_trip(dataset).spec.decoder_version, "13.3.2");
 
   const PackTask packing =
       round_trip(PackTask{5, dataset.spec, 50000, {3, 224, 299}, "/home/a b/.cache"});
