@@ -13,8 +13,10 @@ void check_decoders(const Plan& plan, const std::string& device, bool packs_imag
     if (dataset.spec.decoder != eval::kNvjpeg) continue;
     const std::string whose = "the data set '" + dataset.name + "' has the decoder nvjpeg, which ";
     if (device != "cuda") {
-      throw std::invalid_argument(whose + "works on the GPUs of workers; here they work on the " +
-                                  device + ": give --device cuda, or take the decoder libjpeg");
+      throw std::invalid_argument(whose +
+                                  "works on the GPUs of workers, and here they work on the CPU: "
+                                  "give --device cuda, which says what is missing, or take the "
+                                  "decoder libjpeg");
     }
     if (packs_images) {
       throw std::invalid_argument(whose +

@@ -238,6 +238,8 @@ ImageFolder::Outcome ImageFolder::decode(std::int64_t index, const Shape& shape,
     why = path + ": " + error.what();
   } catch (const NvjpegUnavailable&) {
     throw;  // no picture is to blame
+  } catch (const std::runtime_error& error) {
+    throw std::runtime_error(path + ": " + error.what());  // the GPU's, perhaps over this picture
   } catch (const std::invalid_argument& error) {
     why = error.what();
   }

@@ -135,5 +135,22 @@ TEST(WorkEvaluatorTest, WhatTheWorkThrowsIsAResult) {
   EXPECT_EQ(std::get<WorkFailed>(result).kind, FailureKind::kError);
 }
 
+// Here there is no nvJPEG, or not this version: another worker may have it.
+TEST(WorkEvaluatorTest, AMachineThatLacksTheDecoderIsToBlameAndNotTheJob) {
+  WorkEvaluator evaluator({.num_threads = 1});
+  TileWork work;
+  work.dataset.format = "image_folder";
+  work.dataset.images = SQUANT_TESTS_DATA_DIR "/images";
+  work.dataset.decoder = eval::kNvjpeg;
+  work.dataset.decoder_version = "12.0.99";
+  work.count = 1;
+  work.jobs.resize(1);
+  work.jobs[0].job.model = "resnet18";
+  const WorkResult result = evaluator.run(work, {});
+  ASSERT_TRUE(std::holds_alternative<WorkFailed>(result));
+  EXPECT_THAT(std::get<WorkFailed>(result).reason, testing::StartsWith("decoder nvjpeg: "));
+  EXPECT_EQ(std::get<WorkFailed>(result).kind, FailureKind::kWorkerUnusable);
+}
+
 }  // namespace
 }  // namespace squant::runner

@@ -106,7 +106,8 @@ TEST_F(DecoderTest, BothCanStandInOneExperiment) {
 TEST_F(DecoderTest, WorkersWithoutGpuAreRefusedBeforeAnythingRuns) {
   EXPECT_EQ(error_of([] { check_decoders(by_nvjpeg(), "cpu", false); }),
             "the data set 'val (nvJPEG 13.3.2)' has the decoder nvjpeg, which works on the GPUs of "
-            "workers; here they work on the cpu: give --device cuda, or take the decoder libjpeg");
+            "workers, and here they work on the CPU: give --device cuda, which says what is "
+            "missing, or take the decoder libjpeg");
   check_decoders(by_nvjpeg(), "cuda", false);
   check_decoders(by_libjpeg(), "cpu", true);
 }
