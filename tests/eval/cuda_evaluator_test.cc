@@ -108,5 +108,20 @@ TEST_F(CudaEvaluatorTest, CodesAreTheCpusInEveryMode) {
   }
 }
 
+TEST_F(CudaEvaluatorTest, CodesAreTheCpusForEveryNetworkOfThePaper) {
+  WeightQuantizer quantizer(device_);
+  for (const char* name :
+       {"resnet18", "resnet50", "inceptionv3", "sqnxt23_w2", "shufflenet_g1_w1"}) {
+    SCOPED_TRACE(name);
+    const Model model = make_model(name, generated_state_dict(model_info(name).build()), "");
+    const MeasuredWeights got = quantizer.measure(model, {.bits = 4}, 0);
+    const QuantizedWeights expected = quantize_weights(model, {.bits = 4});
+    EXPECT_EQ(got.device, "cuda");
+    for (std::size_t i = 0; i < expected.layers.size(); ++i) {
+      EXPECT_EQ(got.weights.layers[i].codes, expected.layers[i].codes);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace squant::eval

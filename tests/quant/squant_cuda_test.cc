@@ -13,6 +13,7 @@
 
 #include "quant/cuda_check.h"
 #include "tests/quant/draw_weights.h"
+#include "tests/quant/golden_codes.h"
 
 namespace squant::quant {
 namespace {
@@ -174,6 +175,19 @@ TEST_F(SquantCudaTest, CodesEqualTheCpusForEveryModeAndShape) {
       }
     }
   }
+}
+
+TEST_F(SquantCudaTest, EveryGoldenCodeScaleAndZeroPointIsTheReferences) {
+  const Golden& golden = Golden::get();
+  GoldenCount count;
+  for (const Config& config : configs()) {
+    const std::vector<float> weights = golden.values<float>(config.weight);
+    const Network network({weight_shape(golden.entries().at(config.weight).shape, config.weight)});
+    const Output gpu = on_gpu(network, weights, config.options);
+    compare_with_golden(config, gpu.codes, gpu.scale, gpu.zero_point, count);
+  }
+  EXPECT_EQ(count.num_equal, 16176);
+  EXPECT_EQ(count.num_undecided, 600);
 }
 
 // A tensor's output in another form, byte by byte.
