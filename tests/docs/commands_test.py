@@ -84,6 +84,7 @@ NOT_RUN = {
 FOREIGN_OPTIONS = {
     "mpirun": ["--enable-recovery", "--bind-to", "--continuous"],
     "Slurm": ["--ntasks", "--time", "--signal", "--requeue", "--mpi"],
+    "pip": ["--no-deps", "--target"],
     "cmake, ctest, GoogleTest": ["--preset", "--build", "--test-dir", "--output-on-failure", "--gtest_filter"],
     "scripts/fetch-models.sh": ["--print", "--dir"],
     "Google Benchmark": ["--benchmark_filter"],

@@ -46,7 +46,7 @@ TEST_F(CommandsTest, HelpNamesEveryCommandAndWrongUseIsExitCodeTwo) {
     EXPECT_THAT(help.text, HasSubstr(std::string("\n  ") + command)) << command;
     EXPECT_EQ(run(std::string(command) + " --help").code, 0) << command;
   }
-  EXPECT_THAT(run("--version").text, AllOf(StartsWith("squant-results "), HasSubstr("schema 2")));
+  EXPECT_THAT(run("--version").text, AllOf(StartsWith("squant-results "), HasSubstr("schema 3")));
   EXPECT_EQ(run("").code, 2);
   EXPECT_EQ(run("shwo").code, 2);
   EXPECT_EQ(run("show --frmat csv").code, 2);
