@@ -8,10 +8,12 @@
 #include <cstdlib>
 #include <exception>
 #include <sstream>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "bench/bench.h"
+#include "bench/command.h"
 #include "bench/stopwatch.h"
 #include "eval/checkpoint/checkpoint.h"
 #include "eval/images/file_bytes.h"
@@ -110,7 +112,8 @@ void measure(const std::string& folder, const std::vector<Bytes>& files, std::in
 }
 
 int run(int argc, char** argv) {
-  CLI::App app("Pictures decoded, resized and cropped per second on one core, beside Pillow");
+  CLI::App app("Pictures decoded, resized and cropped per second on one core, beside Pillow",
+               "squant-bench decode");
   std::string folder, python = "python3";
   std::vector<std::int64_t> sizes{224, 299};
   int repeats = 5;
@@ -124,25 +127,14 @@ int run(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--python", python, "Python that has Pillow; empty: without comparison")
       ->capture_default_str();
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  }
-  if (folder.empty()) {
-    std::fprintf(stderr, "squant-bench decode: give --images or set SQUANT_TEST_DATA\n");
-    return 2;
-  }
-  try {
+  return run_command(app, argc, argv, [&] {
+    if (folder.empty()) throw std::invalid_argument("give --images or set SQUANT_TEST_DATA");
     const std::vector<Bytes> files = read_pictures(folder);
     std::printf("| | size | pictures | median/s | best/s | squant is faster by | same pixels |\n");
     std::printf("|---|---|---|---|---|---|---|\n");
     for (const std::int64_t size : sizes) measure(folder, files, size, repeats, python);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "squant-bench decode: %s\n", error.what());
-    return 2;
-  }
-  return 0;
+    return 0;
+  });
 }
 
 const Subcommand kDecode("decode", "pictures decoded per second and core, beside Pillow", run);

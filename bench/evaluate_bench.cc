@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "bench/bench.h"
+#include "bench/command.h"
 #include "bench/contender.h"
 #include "bench/context.h"
 #include "bench/generated_network.h"
@@ -157,25 +158,17 @@ int run(int argc, char** argv) {
                "squant-bench evaluate");
   Options options;
   add_options(app, options);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  }
-  eval::set_engine_threads(options.threads);
-  bool fast = true;
-  try {
+  return run_command(app, argc, argv, [&] {
+    eval::set_engine_threads(options.threads);
     if (!look_for_gpu(options)) return 2;
     Report report{"evaluate", context_of_this_process(options.threads), columns(), {}, {}};
+    bool fast = true;
     for (const std::string& name : options.models) {
       fast = measure(eval::model_info(name), options, report) && fast;
     }
     write_report(report, options.output);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "squant-bench evaluate: %s\n", error.what());
-    return 2;
-  }
-  return options.check && !fast ? 1 : 0;
+    return options.check && !fast ? 1 : 0;
+  });
 }
 
 const Subcommand kEvaluate("evaluate", "images per second of the engines, side by side", run);

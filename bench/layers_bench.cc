@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "bench/bench.h"
+#include "bench/command.h"
 #include "bench/context.h"
 #include "bench/generated_network.h"
 #include "bench/output.h"
@@ -126,12 +127,7 @@ int run(int argc, char** argv) {
                "squant-bench layers");
   Options options;
   add_options(app, options);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  }
-  try {
+  return run_command(app, argc, argv, [&] {
     eval::model_info(options.model);
     if (!has_cuda()) return 2;
     Report report{"layers", context_of_this_process(0), columns(), {}, {}};
@@ -139,11 +135,8 @@ int run(int argc, char** argv) {
     const eval::CudaNetworkTimes times = measure(options, weights);
     fill(report, options, times, weights);
     write_report(report, options.output);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "squant-bench layers: %s\n", error.what());
-    return 2;
-  }
-  return 0;
+    return 0;
+  });
 }
 
 const Subcommand kLayers("layers", "time of each operation of a network on the GPU", run);

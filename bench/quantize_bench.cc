@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "bench/bench.h"
+#include "bench/command.h"
 #include "bench/context.h"
 #include "bench/google.h"
 #include "bench/output.h"
@@ -217,15 +218,7 @@ int run(int argc, char** argv) {
   add_output_options(app, options.output);
   app.allow_extras();
   app.footer("And Google Benchmark's flags: --benchmark_filter=REGEX ...");
-  try {
-    app.parse(argc, argv);
-    return measure(options, app.remaining());
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "squant-bench quantize: %s\n", error.what());
-    return 2;
-  }
+  return run_command(app, argc, argv, [&] { return measure(options, app.remaining()); });
 }
 
 const Subcommand kQuantize("quantize", "SQuant against memory bandwidth, CPU and GPU", run);

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "bench/bench.h"
+#include "bench/command.h"
 #include "bench/google.h"
 #include "bench/stopwatch.h"
 #include "bench/temporary_folder.h"
@@ -170,20 +171,17 @@ int run(int argc, char** argv) {
       ->capture_default_str();
   app.allow_extras();
   app.footer("And Google Benchmark's flags: --benchmark_filter=REGEX ...");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  }
-  for (const std::size_t batch : {10, 105, 1000}) {
-    benchmark::RegisterBenchmark(
-        ("store/batch:" + std::to_string(batch)).c_str(),
-        [folder, batch](benchmark::State& state) { measure(state, folder, batch); })
-        ->UseManualTime()
-        ->Iterations(1)
-        ->Unit(benchmark::kMillisecond);
-  }
-  return run_google_benchmarks(app.remaining());
+  return run_command(app, argc, argv, [&] {
+    for (const std::size_t batch : {10, 105, 1000}) {
+      benchmark::RegisterBenchmark(
+          ("store/batch:" + std::to_string(batch)).c_str(),
+          [folder, batch](benchmark::State& state) { measure(state, folder, batch); })
+          ->UseManualTime()
+          ->Iterations(1)
+          ->Unit(benchmark::kMillisecond);
+    }
+    return run_google_benchmarks(app.remaining());
+  });
 }
 
 const Subcommand kStore("store", "tile results a second that the database takes", run);

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "bench/bench.h"
+#include "bench/command.h"
 #include "bench/context.h"
 #include "bench/output.h"
 #include "bench/stopwatch.h"
@@ -165,16 +166,10 @@ int run(int argc, char** argv) {
                "squant-bench sweep");
   Options options;
   add_options(app, options);
-  try {
-    app.parse(argc, argv);
+  return run_command(app, argc, argv, [&] {
     measure(options);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "squant-bench sweep: %s\n", error.what());
-    return 2;
-  }
-  return 0;
+    return 0;
+  });
 }
 
 const Subcommand kSweep("sweep", "a whole table by squant-sweep: evaluations per second", run);

@@ -75,10 +75,13 @@ void add_note(Rank& rank, const std::string& text) {
   rank.note += text;
 }
 
-void take_gpu(Rank& rank, const HostWorkers& host) {
-  const std::vector<std::string> visible =
-      visible_gpus(std::getenv("CUDA_VISIBLE_DEVICES"), num_installed_gpus());
-  const GpuShare share = assign_gpu(visible, host.own, static_cast<int>(host.cpus.size()));
+GpuShare share_of_gpus(const HostWorkers& host) {
+  return assign_gpu(visible_gpus(std::getenv("CUDA_VISIBLE_DEVICES"), num_installed_gpus()),
+                    host.own, static_cast<int>(host.cpus.size()));
+}
+
+void take_gpu(Rank& rank, const GpuShare& share) {
+  rank.device = "cuda";
   rank.gpu = share.gpu;
   rank.gpu_number = share.number;
   add_note(rank, "takes GPU " + share.gpu +
@@ -91,19 +94,12 @@ void take_gpu(Rank& rank, const HostWorkers& host) {
 void take_gpu_or_cpu(Rank& rank, const HostWorkers& host) {
   std::string why_not = obstacle_to_gpu();
   if (why_not.empty()) {
-    Rank with_gpu;
     try {
-      take_gpu(with_gpu, host);
-      why_not = try_gpu(*rank.spawner, with_gpu.gpu);
+      const GpuShare share = share_of_gpus(host);
+      why_not = try_gpu(*rank.spawner, share.gpu);
+      if (why_not.empty()) return take_gpu(rank, share);
     } catch (const std::exception& error) {
       why_not = error.what();
-    }
-    if (why_not.empty()) {
-      rank.device = "cuda";
-      rank.gpu = with_gpu.gpu;
-      rank.gpu_number = with_gpu.gpu_number;
-      add_note(rank, with_gpu.note);
-      return;
     }
   }
   rank.device = "cpu";
@@ -167,7 +163,7 @@ Rank join_ranks(const Options& options, int* argc, char*** argv) {
     take_gpu_or_cpu(rank, host);
   } else {
     rank.device = resolve_device(options.device);
-    if (rank.device == "cuda" && works(rank)) take_gpu(rank, host);
+    if (rank.device == "cuda" && works(rank)) take_gpu(rank, share_of_gpus(host));
   }
   return rank;
 }
